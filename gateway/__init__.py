@@ -1,0 +1,1 @@
+"""The composition: settings in, one ASGI application out."""

@@ -1,0 +1,88 @@
+"""The typed per-request state that layers share, one object on the ASGI scope.
+
+A layer names the fields that it needs and sets (`requires`, `provides`), and `gateway.stack` refuses an order in
+which a field is needed before it is set. Context variables carry log context only; facts travel here.
+
+No field holds a credential in the clear, and `repr` shows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from providers.base import Headers, Provider, RequestFacts, Route
+from providers.secret import Secret
+from recorders.records import CredentialKind
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+SCOPE_KEY: Final = "ai_gateway.exchange"
+DELEGATION_KEY: Final = "ai_gateway.delegation"
+
+GOVERNANCE_HEADER: Final = b"x-coder-ai-governance-token"
+DELEGATED_MARKER: Final = "delegated"
+
+Role: TypeAlias = Literal["member", "auditor", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling, and with which key. All IDs are opaque text."""
+
+    user_id: str
+    username: str
+    api_key_id: str
+    role: Role = "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """A caller in this process acts for the owner of `api_key_id`. Only code can put one on a scope."""
+
+    api_key_id: str
+    source: str
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request so far. Each field is set by one layer, named beside it."""
+
+    request_id: str = ""  # telemetry
+    errors: bool = False  # errors
+    caller: Identity | None = None  # auth
+    token: Secret | None = None  # auth; governance removes every trace of it from the request
+    credential_kind: CredentialKind | None = None  # governance
+    identity_headers: Headers = field(default_factory=list)  # header_strip
+    provider: Provider | None = None  # route
+    route: Route | None = None  # route
+    probe: bool = False  # route
+    body: bytes | None = field(default=None, repr=False)  # body
+    facts: RequestFacts | None = field(default=None, repr=False)  # body
+    interception_id: str | None = None  # interception
+    credential_hint: str = ""  # interception, and dispatch when it chose another
+    client_left: bool = False  # whoever saw it first
+    upstream_status: int | None = None  # upstream
+
+    @staticmethod
+    def of(scope: Scope) -> Exchange:
+        """The exchange of this request; the first layer that asks makes it."""
+        exchange: Exchange | None = scope.get(SCOPE_KEY)
+        if exchange is None:
+            exchange = scope[SCOPE_KEY] = Exchange()
+        return exchange
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first value of a header, trimmed; None when it is absent."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1").strip()
+            return text
+    return None
+
+
+def with_headers(scope: Scope, headers: Headers) -> dict[str, Any]:
+    """A copy of the scope that carries `headers`; the exchange stays the same object."""
+    return {**scope, "headers": headers}

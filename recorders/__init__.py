@@ -1,0 +1,1 @@
+"""What happened, and where it is kept."""
