@@ -1,0 +1,1 @@
+"""Anthropic: the Messages API, its error bodies, and the provider type."""

@@ -1,0 +1,1 @@
+"""OpenAI: the Chat completions and Responses APIs, their error bodies, and the provider type."""
