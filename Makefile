@@ -21,6 +21,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: run
+run: $(RUNTIME) ## start the demo: the gateway, a user, a key and a local provider
+	$(BIN)/ai-gateway demo
+
 .PHONY: test
 test: $(DEV) ## run the tests; fails when branch coverage falls under the floor
 	$(BIN)/coverage erase
