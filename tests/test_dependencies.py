@@ -48,8 +48,12 @@ def test_lock_pins_every_declared_dependency_with_a_hash(lock: str, wanted: set[
 
 def test_locks_agree_on_every_version() -> None:
     """What is tested is what runs: the development lock pins the runtime's packages alike."""
-    runtime = set(re.findall(r"^[a-z0-9][^ ;]*==[^ ;]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    dev = set(re.findall(r"^[a-z0-9][^ ;]*==[^ ;]+", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
+    runtime = set(
+        re.findall(r"^[a-z0-9][^ ;]*==[^ ;]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    dev = set(
+        re.findall(r"^[a-z0-9][^ ;]*==[^ ;]+", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    )
     assert runtime
     assert runtime <= dev
 
