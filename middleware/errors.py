@@ -26,12 +26,13 @@ that has begun: then the exception goes on to the server, which cuts the connect
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import msgspec
 
 from middleware.exchange import Exchange
-from providers.base import Headers
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -149,8 +150,106 @@ class ClientLeft(GatewayError):
         super().__init__("client left before the answer ended")
 
 
-def plain_error_body(path: str, status: int, message: str, code: str) -> bytes:
-    """`{"message": ...}`: the shape on paths that belong to no provider."""
-    import msgspec
+class ErrorShape(Protocol):
+    """Words an error for the client that asked for a path."""
 
+    def __call__(self, scope: Scope, status: int, message: str, code: str) -> bytes: ...
+
+
+def plain_error(scope: Scope, status: int, message: str, code: str) -> bytes:
+    """`{"message": ...}`: the shape on paths that belong to no provider."""
     return msgspec.json.encode({"message": message})
+
+
+class ErrorsMiddleware:
+    """Turns a `GatewayError` into an answer in the shape that the client understands.
+
+    `error_shape` words the body; `drain_bytes` and `drain_timeout_s` bound how much of an unread request body is
+    taken in first, because a connection closed under a client that is still sending shows it a reset instead of
+    the message.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset({"errors"})
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        error_shape: ErrorShape = plain_error,
+        drain_bytes: int = 4 * 1024 * 1024,
+        drain_timeout_s: float = 5.0,
+    ) -> None:
+        if drain_bytes < 0:
+            raise ValueError(f"drain_bytes must not be negative: {drain_bytes}")
+        self.app = app
+        self.error_shape = error_shape
+        self.drain_bytes = drain_bytes
+        self.drain_timeout_s = drain_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        Exchange.of(scope).errors = True
+        responder = _Responder(self, scope, receive, send)
+        try:
+            await self.app(scope, responder.receive, responder.send)
+        except ClientLeft:
+            return  # nobody is there to read an answer, and the server has nothing to report
+        except GatewayError as error:
+            if responder.started:
+                raise
+            await responder.answer(error)
+        except Exception:
+            if not responder.started:
+                log.exception("unexpected error", extra={"request_id": Exchange.of(scope).request_id})
+                await responder.answer(GatewayError())
+            raise
+
+
+class _Responder:
+    """Knows of one request whether its body was read and its answer begun."""
+
+    __slots__ = ("_layer", "_receive", "_scope", "_send", "body_read", "started")
+
+    def __init__(self, layer: ErrorsMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        self._layer, self._scope, self._receive, self._send = layer, scope, receive, send
+        self.body_read = False
+        self.started = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self.body_read = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+        await self._send(message)
+
+    async def answer(self, error: GatewayError) -> None:
+        exchange = Exchange.of(self._scope)
+        body = self._layer.error_shape(self._scope, error.status, error.message, error.code)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if exchange.request_id:
+            headers.append((REQUEST_ID_HEADER, exchange.request_id.encode()))
+        if error.retry_after_s is not None:
+            headers.append((b"retry-after", str(error.retry_after_s).encode()))
+        if not self.body_read:
+            await self._drain()
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def _drain(self) -> None:
+        taken = 0
+        try:
+            async with asyncio.timeout(self._layer.drain_timeout_s):
+                while not self.body_read and taken <= self._layer.drain_bytes:
+                    taken += len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            log.debug("gave up on the rest of a request body", extra={"bytes": taken})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from providers.base import Headers, Provider, RequestFacts, Route
+from providers.base import Credential, Headers, Provider, RequestFacts, Route
 from providers.secret import Secret
 from recorders.records import CredentialKind
 
@@ -57,13 +57,11 @@ class Exchange:
     identity_headers: Headers = field(default_factory=list)  # header_strip
     provider: Provider | None = None  # route
     route: Route | None = None  # route
-    probe: bool = False  # route
     body: bytes | None = field(default=None, repr=False)  # body
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
-    credential_hint: str = ""  # interception, and dispatch when it chose another
+    credential: Credential | None = None  # dispatch: what went upstream; its repr is masked
     client_left: bool = False  # whoever saw it first
-    upstream_status: int | None = None  # upstream
 
     @staticmethod
     def of(scope: Scope) -> Exchange:

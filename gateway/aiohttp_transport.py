@@ -1,0 +1,135 @@
+"""The default transport behind the upstream seam: an `httpx.AsyncBaseTransport` on aiohttp's connector.
+
+httpx's own pool costs several times the CPU per request of aiohttp's; `make bench` prints both. It answers with the
+provider's bytes as they arrive: nothing decompressed, no redirect followed, no cookie kept, no environment read, and
+HTTP chunk boundaries kept. aiohttp's errors become httpx's at this border.
+
+The session is made at the first request, because aiohttp binds it to the running loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+import httpx
+from aiohttp import hdrs
+from multidict import CIMultiDict
+from yarl import URL
+
+MAX_HEADER_BYTES: Final = 64 * 1024
+KEEPALIVE_S: Final = 15.0
+"""Shorter than providers keep idle connections, so that a request seldom meets one that was just closed."""
+
+_NO_AUTO_HEADERS: Final = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE})
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere."""
+
+    def __init__(self, *, max_connections: int = 0, keepalive_s: float = KEEPALIVE_S) -> None:
+        self._max_connections = max_connections
+        self._keepalive_s = keepalive_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        session = self._session or self._open()
+        connect_s = request.extensions.get("timeout", {}).get("connect")
+        try:
+            response = await session.request(
+                request.method,
+                _url(str(request.url)),
+                headers=CIMultiDict((_text(name), _text(value)) for name, value in request.headers.raw),
+                data=_body(request),
+                allow_redirects=False,
+                timeout=_timeout(connect_s),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _as_httpx(error, request) from error
+        return httpx.Response(
+            response.status,
+            headers=list(response.raw_headers),
+            stream=_Stream(response, request),
+            request=request,
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=self._keepalive_s)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=_NO_AUTO_HEADERS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+        return self._session
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+class _Stream(httpx.AsyncByteStream):
+    """The body as it arrives; closing it early closes the connection at once."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+        self._response = response
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk, _ in self._response.content.iter_chunks():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _as_httpx(error, self._request) from error
+
+    async def aclose(self) -> None:
+        self._response.close()
+
+
+@lru_cache(maxsize=1024)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=16)
+def _timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+
+
+def _text(raw: bytes) -> str:
+    """Header bytes for aiohttp, which writes UTF-8: text that isn't UTF-8 was Latin-1 on the wire."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _body(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
+    stream = request.stream
+    if isinstance(stream, httpx.ByteStream):
+        return b"".join(stream) or None
+    if isinstance(stream, httpx.AsyncByteStream):
+        return aiter(stream)
+    raise TypeError(f"can't send a body of {type(stream).__name__}")
+
+
+def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    """Messages name the kind of trouble, never the target: a base URL may hold credentials."""
+    kind: type[httpx.TransportError]
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            kind = httpx.ConnectTimeout
+        case aiohttp.ServerTimeoutError() | TimeoutError():
+            kind = httpx.ReadTimeout
+        case aiohttp.ClientConnectorError():
+            kind = httpx.ConnectError
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
+            kind = httpx.RemoteProtocolError
+        case _:
+            kind = httpx.ReadError
+    return kind(type(error).__name__, request=request)

@@ -1,0 +1,116 @@
+"""Reads the request body, once and bounded, and replays it inward.
+
+Place: after route, so that no body is read for a request that will be refused; outside interception, which needs the
+facts. Sets `body` and, on recorded routes, `facts`. Refuses a body over the limit (413), one that is not JSON on a
+recorded route (400), and a content coding it can't look into there (415). The bytes themselves are never changed.
+
+After the body, `receive` is the server's own again: the layer that waits for the provider watches it for the client.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from middleware.errors import (
+    BadRequest,
+    BodyTooLarge,
+    ClientLeft,
+    GatewayError,
+    NotImplementedByGateway,
+    UnsupportedCoding,
+)
+from middleware.exchange import Exchange, header
+from providers.base import Api, RequestFacts, RequestRefused
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyMiddleware:
+    """`max_bytes` bounds the body as sent, and as decoded where a recorded route is asked with a coded one."""
+
+    requires: ClassVar[frozenset[str]] = frozenset({"route"})
+    provides: ClassVar[frozenset[str]] = frozenset({"body", "facts"})
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int = 32 * 1024 * 1024) -> None:
+        if max_bytes <= 0:
+            raise ValueError(f"max_bytes must be positive: {max_bytes}")
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange.of(scope)
+        body = await self._read(scope, receive, exchange)
+        exchange.body = body
+        api = exchange.route.api if exchange.route else None
+        if api is not None:
+            try:
+                exchange.facts = self._facts(scope, body, api)
+            except RequestRefused as refused:
+                raise _as_gateway_error(refused) from refused
+        await self.app(scope, replay(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive, exchange: Exchange) -> bytes:
+        declared = header(scope, b"content-length") or ""
+        if declared.isdecimal() and int(declared) > self.max_bytes:
+            raise BodyTooLarge(self.max_bytes)
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                exchange.client_left = True
+                raise ClientLeft
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > self.max_bytes:
+                raise BodyTooLarge(self.max_bytes)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _facts(self, scope: Scope, body: bytes, api: Api) -> RequestFacts:
+        decoded = self._decoded(scope, body)
+        facts = api.read_request(decoded)
+        # An edit's span refers to the bytes that were read; a coded body goes upstream as it came.
+        return facts if decoded is body else msgspec.structs.replace(facts, usage_edit=None)
+
+    def _decoded(self, scope: Scope, body: bytes) -> bytes:
+        coding = (header(scope, b"content-encoding") or "identity").lower()
+        if coding == "identity":
+            return body
+        if coding not in ("gzip", "deflate"):
+            raise UnsupportedCoding(f"content-encoding {coding} is not supported here: send gzip or identity")
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        try:
+            decoded = decoder.decompress(body, self.max_bytes)
+        except zlib.error as error:
+            raise BadRequest(f"request body is not valid {coding}") from error
+        if decoder.unconsumed_tail:
+            raise BodyTooLarge(self.max_bytes)
+        return decoded
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the whole body first and is the real one afterwards."""
+    replayed = False
+
+    async def receive_again() -> Message:
+        nonlocal replayed
+        if replayed:
+            return await receive()
+        replayed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+def _as_gateway_error(refused: RequestRefused) -> GatewayError:
+    kind = NotImplementedByGateway if refused.status == 501 else BadRequest
+    return kind(refused.message)

@@ -1,0 +1,81 @@
+"""Which provider types there are, which instances are configured, and which of them a path names.
+
+A new provider type is one module and one line in `PROVIDER_TYPES`.
+
+`<prefix>/<name>/...` is the data plane. The prefix is whatever a host application mounted the gateway under
+(`root_path`), then the canonical one, the legacy one, or none. Only `scope["path"]` decides. A path in which two
+readers could see different routes (dot segments, empty segments, encoded slashes, backslashes, `;`, control
+characters) names nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from providers.anthropic.provider import ANTHROPIC
+from providers.base import Provider, ProviderType
+from providers.copilot.provider import COPILOT
+from providers.openai.provider import OPENAI
+
+PROVIDER_TYPES: Final[Mapping[str, ProviderType]] = {t.name: t for t in (OPENAI, ANTHROPIC, COPILOT)}
+
+PREFIXES: Final = ("/api/v2/ai-gateway", "/api/v2/aibridge")
+
+NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+_AMBIGUOUS: Final = re.compile(r"//|\\|;|[\x00-\x1f\x7f]|%2f|%5c|%3b|%2e|%25|/\.{1,2}(/|$)", re.IGNORECASE)
+
+
+class Registry:
+    """The configured instances. Raises `ValueError` on an invalid or doubled name."""
+
+    def __init__(self, providers: Iterable[Provider]) -> None:
+        self._providers: dict[str, Provider] = {}
+        for provider in providers:
+            if not NAME.fullmatch(provider.name):
+                raise ValueError(f"provider name {provider.name!r} is not of the form {NAME.pattern}")
+            if provider.name in self._providers:
+                raise ValueError(f"provider name {provider.name!r} is given twice: rename one of them")
+            self._providers[provider.name] = provider
+
+    def __iter__(self) -> Iterable[Provider]:
+        return iter(self._providers.values())
+
+    def __len__(self) -> int:
+        return len(self._providers)
+
+    def locate(self, scope: Mapping[str, Any]) -> tuple[Provider, str] | None:
+        """The instance that the path names and what follows its name, or None."""
+        if is_ambiguous(scope):
+            return None
+        name, slash, rest = _below_prefix(scope).removeprefix("/").partition("/")
+        provider = self._providers.get(name)
+        return None if provider is None else (provider, slash + rest)
+
+    def is_probe(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a client only asks if its base URL answers."""
+        if scope["method"] not in ("HEAD", "GET"):
+            return False
+        located = self.locate(scope)
+        return located is not None and located[1].rstrip("/") in ("", located[0].type.client_prefix)
+
+    def error_body(self, scope: Mapping[str, Any], status: int, message: str, code: str) -> bytes | None:
+        """The error in the shape of the provider that the path names, or None when it names none."""
+        located = self.locate(scope)
+        return None if located is None else located[0].error_body(located[1], status, message, code)
+
+
+def is_ambiguous(scope: Mapping[str, Any]) -> bool:
+    raw: bytes = scope.get("raw_path") or b""
+    encoded = raw.partition(b"?")[0].decode("latin-1")
+    return bool(_AMBIGUOUS.search(scope["path"]) or _AMBIGUOUS.search(encoded))
+
+
+def _below_prefix(scope: Mapping[str, Any]) -> str:
+    path: str = scope["path"]
+    for prefix in (scope.get("root_path", ""), *PREFIXES):
+        if prefix and path.startswith(prefix + "/"):
+            path = path[len(prefix) :]
+    return path
