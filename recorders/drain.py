@@ -1,0 +1,187 @@
+"""The way from the journal to the store: a task of its own that no request waits for.
+
+It sleeps until the journal says that something was appended, lingers a moment so that a batch can gather, writes
+batches and commits them. A store that fails is tried again for ever, with backoff and jitter; meanwhile the journal
+grows up to its own bound and then refuses. A record that the store refuses for what it says (not an outage) is
+dropped, counted and logged, so that it can't hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from recorders.journal import MEBIBYTE, Batch, Journal
+from recorders.stores.base import RecordsRefused, Store
+
+log = logging.getLogger("ai_gateway.recorders")
+
+Pause: TypeAlias = Callable[[asyncio.Event, float], Awaitable[None]]
+"""Wait for the event, but at most so many seconds."""
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Doubling delays with jitter: the n-th lies between half and the whole of `first_s * 2 ** n`, capped."""
+
+    first_s: float = 0.1
+    max_s: float = 30.0
+
+    def delay_s(self, attempt: int, chance: float) -> float:
+        """`attempt` counts from 0; `chance` is a random number in [0, 1)."""
+        whole = min(self.max_s, self.first_s * 2.0 ** min(attempt, 32))
+        return whole * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStats:
+    """Counted since the start, but for `waiting` and `lag_s`: the backlog now and the age of its oldest record."""
+
+    stored: int
+    failures: int
+    refused: int
+    waiting: int
+    lag_s: float
+
+
+class Drain:
+    """Moves records from `journal` to `store`, in order, at least once each. `start`, `flush`, `stop`."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        *,
+        batch_records: int = 256,
+        batch_bytes: int = 4 * MEBIBYTE,
+        linger_s: float = 0.1,
+        write_timeout_s: float = 60.0,
+        backoff: Backoff | None = None,
+        pause: Pause = wait_at_most,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._batch_records = batch_records
+        self._batch_bytes = batch_bytes
+        self._linger_s = linger_s
+        self._write_timeout_s = write_timeout_s
+        self._backoff = backoff or Backoff()
+        self._pause = pause
+        self._chance = chance
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stored = 0
+        self._failures = 0
+        self._refused = 0
+        journal.listen(self._appended)
+
+    @property
+    def stats(self) -> DrainStats:
+        backlog = self._journal.backlog()
+        return DrainStats(self._stored, self._failures, self._refused, backlog.records, backlog.oldest_age_s)
+
+    def start(self) -> None:
+        """Begin, also with what the journal already holds."""
+        if self._task is None:
+            self._appended()
+            self._task = asyncio.create_task(self._run(), name="recorders.drain")
+
+    async def flush(self, deadline_s: float) -> bool:
+        """Wait until all that was appended is stored; False when the deadline came first."""
+        if self._task is None:
+            raise RuntimeError("the drain is not running")
+        self._appended()
+        self._hurry.set()
+        await wait_at_most(self._empty, deadline_s)
+        return self._empty.is_set()
+
+    async def stop(self, deadline_s: float) -> int:
+        """Flush, then end. Returns how many records are left in the journal, which keeps them if it can."""
+        if self._task is None:
+            return self._journal.backlog().records
+        await self.flush(deadline_s)
+        task, self._task = self._task, None
+        task.cancel()
+        await asyncio.wait({task})
+        left = self._journal.backlog().records
+        if left:
+            log.error("%d records were not stored before the deadline of %g s", left, deadline_s)
+        return left
+
+    def _appended(self) -> None:
+        self._empty.clear()
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._rest(self._linger_s)
+            self._wake.clear()
+            await self._drain_all()
+            if not self._wake.is_set():
+                self._empty.set()
+
+    async def _drain_all(self) -> None:
+        failed = 0
+        while True:
+            try:
+                batch = self._journal.read(self._batch_records, self._batch_bytes)
+                if batch is None:
+                    return
+                await self._write(batch)
+                self._journal.commit(batch.position)
+            except Exception as error:
+                self._failures += 1
+                delay_s = self._backoff.delay_s(failed, self._chance())
+                failed += 1
+                log.warning(
+                    "storing records failed, again in %.1f s: %s", delay_s, error or type(error).__name__
+                )
+                await self._rest(delay_s)
+            else:
+                if failed:
+                    log.info("storing works again after %d failures", failed)
+                    failed = 0
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await self._store.write(batch.records)
+            self._stored += len(batch.records)
+        except RecordsRefused:
+            await self._write_one_by_one(batch)
+
+    async def _write_one_by_one(self, batch: Batch) -> None:
+        """Find the records that the store will never take, and leave only those out."""
+        stored = refused = 0
+        for record in batch.records:
+            try:
+                async with asyncio.timeout(self._write_timeout_s):
+                    await self._store.write([record])
+                stored += 1
+            except RecordsRefused as error:
+                refused += 1
+                log.warning(
+                    "a %s of %s was refused: %s", type(record).__name__, record.interception_id, error
+                )
+        self._stored += stored
+        self._refused += refused
+
+    async def _rest(self, seconds: float) -> None:
+        """A pause that a flush cuts short, once: a failing store is not hurried twice."""
+        await self._pause(self._hurry, seconds)
+        self._hurry.clear()
