@@ -1,0 +1,243 @@
+"""What kinds of value an option can have: how each is read from text or from YAML, and how it is shown.
+
+Environment and flags give text; YAML gives text, numbers, switches, lists and mappings. A kind reads both. What does
+not fit raises `Misfit`, whose message goes on a sentence that began with the name of the setting, and never repeats
+the value. Nothing here knows which options exist or where a value came from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from gateway.durations import format_duration, parse_duration
+from gateway.header_names import is_taken, is_token
+from gateway.sizes import format_size, parse_size
+from providers.options import MAX_KEYS
+from providers.secret import Secret
+
+
+class Misfit(ValueError):
+    """A value is not of its kind. The message completes `<setting> ...`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of one kind are read (raising `Misfit`) and shown (never showing a secret)."""
+
+    name: str
+    read: Callable[[object], Any]
+    show: Callable[[Any], str] = str
+    secret: bool = False
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise Misfit("must be text, in quotes if it looks like a number or a switch")
+    text = raw.strip()
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise Misfit("must not contain line breaks or other control characters")
+    return text
+
+
+_SWITCHES: Final = {
+    **dict.fromkeys(("true", "t", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "f", "0", "no", "off"), False),
+}
+
+
+def _switch(raw: object) -> bool:
+    value = raw if isinstance(raw, bool) else _SWITCHES.get(str(raw).strip().lower())
+    if value is None:
+        raise Misfit("must be true or false")
+    return value
+
+
+def whole_number(least: int, most: int | None = None) -> Kind:
+    """A whole number within bounds, both included."""
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def read(raw: object) -> int:
+        text = str(raw).strip()
+        if isinstance(raw, bool) or not re.fullmatch(r"-?[0-9]{1,18}", text, re.ASCII):
+            raise Misfit(f"must be a whole number {wanted}")
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise Misfit(f"must be a whole number {wanted}")
+        return number
+
+    return Kind("number", read)
+
+
+def _duration(raw: object) -> float:
+    try:
+        return parse_duration(str(raw).strip())
+    except ValueError:
+        raise Misfit("must be a duration such as 90d, 12h, 1d12h, 30s, 500ms or 0") from None
+
+
+def _timeout(raw: object) -> float:
+    seconds = _duration(raw)
+    if seconds == 0:
+        raise Misfit("must be longer than 0")
+    return seconds
+
+
+def _size(raw: object) -> int:
+    try:
+        size = parse_size(str(raw).strip())
+    except ValueError:
+        size = 0
+    if isinstance(raw, bool) or size < 1:
+        raise Misfit("must be a size above zero such as 33554432, 512KiB, 32MiB or 1GiB")
+    return size
+
+
+def choice(*values: str) -> Kind:
+    """One of a few words."""
+
+    def read(raw: object) -> str:
+        if raw not in values:
+            raise Misfit(f"must be one of {', '.join(values)}")
+        return str(raw)
+
+    return Kind("choice", read)
+
+
+def _http_url(raw: object) -> str:
+    text = _text(raw)
+    if not text:
+        return text
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Misfit("must be a URL that begins with http:// or https:// and names a host")
+    if parts.username is not None or parts.password is not None:
+        raise Misfit("must not hold a user or a password; remove them and set a key instead")
+    if parts.query or parts.fragment:
+        raise Misfit("must not have a query or a fragment; remove what follows the path")
+    return text
+
+
+def _header_name(raw: object) -> str:
+    name = _text(raw)
+    if not is_token(name):
+        raise Misfit("must be a header name: an RFC 9110 token of at most 100 characters")
+    if is_taken(name):
+        raise Misfit("names a header that already has a meaning; choose another name")
+    return name
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, or None when it has a bad port, bad brackets, or blanks."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return None if " " in url else parts
+
+
+_DATABASES: Final = ("sqlite", "postgresql", "postgres")
+
+
+def _database_url(raw: object) -> Secret:
+    text = _text(raw)
+    parts = _split(text)
+    if parts is None or parts.scheme not in _DATABASES or "://" not in text:
+        raise Misfit("must be a URL that begins with sqlite:/// or postgresql://")
+    return Secret(text)
+
+
+def _show_database_url(url: Secret) -> str:
+    """The URL without its password, wherever it stands."""
+    parts = urlsplit(url.reveal_secret_value())
+    user, at, host = parts.netloc.rpartition("@")
+    shown_user = f"{user.partition(':')[0]}:***" if ":" in user else user
+    query = urlencode([(k, "***" if "pass" in k else v) for k, v in parse_qsl(parts.query)], safe="*/")
+    return urlunsplit(parts._replace(netloc=f"{shown_user}{at}{host}", query=query))
+
+
+def _secret(raw: object) -> Secret:
+    return Secret(_text(raw))
+
+
+def _show_secret(secret: Secret) -> str:
+    return secret.hint if secret else ""
+
+
+def _one_key(raw: object) -> tuple[Secret, ...]:
+    text = _text(raw)
+    return (_as_key(text),) if text else ()
+
+
+def _several_keys(raw: object) -> tuple[Secret, ...]:
+    if isinstance(raw, str):
+        raw = [piece for piece in re.split(r"[,\n]", raw) if piece.strip()]
+    if not isinstance(raw, list):
+        raise Misfit("must be keys separated by commas, or a list of them")
+    keys = tuple(_as_key(_text(piece)) for piece in raw)
+    if len(keys) > MAX_KEYS:
+        raise Misfit(
+            f"holds {len(keys)} keys and at most {MAX_KEYS} are allowed; remove {len(keys) - MAX_KEYS}"
+        )
+    if len(set(keys)) < len(keys):
+        raise Misfit("holds the same key more than once; remove the duplicate")
+    return keys
+
+
+def _as_key(text: str) -> Secret:
+    if not text or not text.isascii() or " " in text:
+        raise Misfit("must be printable ASCII without blanks")
+    return Secret(text)
+
+
+def _show_keys(keys: tuple[Secret, ...]) -> str:
+    return ", ".join(key.hint for key in keys)
+
+
+def routes(types: tuple[str, ...]) -> Kind:
+    """Paths by provider type: a YAML mapping of lists, or text such as `openai=/v1/files,openai=/v1/files/*`."""
+
+    def read(raw: object) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for kind, path in _pairs(raw):
+            if kind not in types:
+                raise Misfit(f"may only name the provider types {', '.join(types)}")
+            if not _PATH.fullmatch(path) or ".." in path or "//" in path:
+                raise Misfit("must hold paths that begin with a slash and may end in /*")
+            found[kind] = (*found.get(kind, ()), path)
+        return found
+
+    return Kind("routes", read, _show_routes)
+
+
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~:@!$&'()+,=-][A-Za-z0-9._~:@!$&'()+,=/-]*(/\*)?", re.ASCII)
+
+
+def _pairs(raw: object) -> list[tuple[str, str]]:
+    if isinstance(raw, str):
+        pieces = [piece.partition("=") for piece in raw.split(",") if piece.strip()]
+        return [(kind.strip(), path.strip()) for kind, _, path in pieces]
+    if isinstance(raw, Mapping) and all(isinstance(paths, list) for paths in raw.values()):
+        return [(str(kind), str(path)) for kind, paths in raw.items() for path in paths]
+    raise Misfit("must be a mapping of provider types to lists of paths, or text such as openai=/files")
+
+
+def _show_routes(routes: Mapping[str, tuple[str, ...]]) -> str:
+    return ",".join(f"{kind}={path}" for kind, paths in routes.items() for path in paths)
+
+
+TEXT: Final = Kind("text", _text)
+SWITCH: Final = Kind("switch", _switch, lambda value: "true" if value else "false")
+DURATION: Final = Kind("duration", _duration, format_duration)
+TIMEOUT: Final = Kind("duration", _timeout, format_duration)
+SIZE: Final = Kind("size", _size, format_size)
+HTTP_URL: Final = Kind("url", _http_url)
+HEADER_NAME: Final = Kind("header name", _header_name)
+DATABASE_URL: Final = Kind("database url", _database_url, _show_database_url, secret=True)
+SECRET: Final = Kind("secret", _secret, _show_secret, secret=True)
+ONE_KEY: Final = Kind("key", _one_key, _show_keys, secret=True)
+SEVERAL_KEYS: Final = Kind("keys", _several_keys, _show_keys, secret=True)
