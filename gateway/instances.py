@@ -168,7 +168,8 @@ def _indexed(index: int, values: Mapping[str, Given]) -> Instance:
 def _legacy(given: Mapping[str, Given], indexed: Iterable[Instance]) -> list[Instance]:
     found: dict[str, dict[str, Given]] = {}
     for setting in LEGACY_SETTINGS:
-        if one := given.get(legacy_target(setting)):
+        one = given.get(legacy_target(setting))
+        if one is not None and one.value:
             found.setdefault(setting.type, {})[setting.field] = one
     taken = _distinct(indexed)
     for type_name, values in found.items():

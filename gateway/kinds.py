@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from gateway.durations import format_duration, parse_duration
 from gateway.header_names import is_taken, is_token
@@ -141,14 +141,27 @@ def _split(url: str) -> SplitResult | None:
 
 
 _DATABASES: Final = ("sqlite", "postgresql", "postgres")
+_HOSTS: Final = re.compile(r"[^:@]*(:[0-9]+)?|\[[^]]*\](:[0-9]+)?", re.ASCII)
 
 
 def _database_url(raw: object) -> Secret:
     text = _text(raw)
-    parts = _split(text)
-    if parts is None or parts.scheme not in _DATABASES or "://" not in text:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in _DATABASES or "://" not in text:
         raise Misfit("must be a URL that begins with sqlite:/// or postgresql://")
+    if parts.scheme != "sqlite" and not _is_unambiguous(parts):
+        raise Misfit("must have the special characters of its user and password percent-encoded")
     return Secret(text)
+
+
+def _is_unambiguous(parts: SplitResult) -> bool:
+    """Whether no part of a password can have slipped into another part of the URL, where it would be shown."""
+    rest = parts.path + parts.query + parts.fragment
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return "@" not in rest and not parts.fragment and all(_HOSTS.fullmatch(host) for host in hosts)
 
 
 def _show_database_url(url: Secret) -> str:
@@ -157,7 +170,7 @@ def _show_database_url(url: Secret) -> str:
     user, at, host = parts.netloc.rpartition("@")
     shown_user = f"{user.partition(':')[0]}:***" if ":" in user else user
     query = urlencode([(k, "***" if "pass" in k else v) for k, v in parse_qsl(parts.query)], safe="*/")
-    return urlunsplit(parts._replace(netloc=f"{shown_user}{at}{host}", query=query))
+    return f"{parts.scheme}://{shown_user}{at}{host}{parts.path}{'?' if query else ''}{query}"
 
 
 def _secret(raw: object) -> Secret:

@@ -41,7 +41,7 @@ _yaml = yaml_loader.yaml  # the parser that dynaconf brings along
 _FILE: Final = "_file"
 _INDEXED: Final = re.compile(r"PROVIDER_(0|[1-9][0-9]{0,3})_(.+)", re.ASCII)
 _SERVICE_LINK: Final = re.compile(
-    r"AI_GATEWAY_(SERVICE_(HOST|PORT(_.+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+    r"(SERVICE_(HOST|PORT(_.+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
 )
 
 
@@ -162,28 +162,29 @@ def _content(path: str, place: str) -> str:
 def _environment_layer(catalogue: Catalogue, environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
     for variable in sorted(environ):
         prefix = next((prefix for prefix in PREFIXES if variable.startswith(prefix)), None)
-        if prefix is None or not environ[variable].strip() or _is_service_link(variable, environ[variable]):
+        if prefix is None or not environ[variable].strip():
             continue
         spelled = variable.removeprefix(prefix)
+        if _is_service_link(spelled, environ[variable]):
+            continue
         spelling = _variable(catalogue, prefix, spelled)
         yield _read(spelling, environ[variable], origin=variable, place=variable, spelled=spelled)
 
 
-def _is_service_link(variable: str, value: str) -> bool:
-    return bool(_SERVICE_LINK.fullmatch(variable)) or (
-        variable == "AI_GATEWAY_PORT" and value.startswith(("tcp://", "udp://", "sctp://"))
-    )
+def _is_service_link(spelled: str, value: str) -> bool:
+    is_port = spelled == "PORT" and value.startswith(("tcp://", "udp://", "sctp://"))
+    return is_port or _SERVICE_LINK.fullmatch(spelled) is not None
 
 
 def _variable(catalogue: Catalogue, prefix: str, spelled: str) -> Spelling:
-    names = {**catalogue.process, **catalogue.section}
-    start, index = prefix, None
     if match := _INDEXED.fullmatch(spelled):
-        names, index = dict(catalogue.instance), match[1]
-        start, spelled = f"{prefix}PROVIDER_{index}_", match[2]
-    if spelled.lower() not in names or spelled != spelled.upper():
-        raise _unknown(start + spelled, [start + name.upper() for name in names])
-    return _at(names[spelled.lower()], index)
+        start, name, names, index = f"{prefix}PROVIDER_{match[1]}_", match[2], catalogue.instance, match[1]
+    else:
+        start, name, names, index = prefix, spelled, {**catalogue.process, **catalogue.section}, None
+    if name.lower() not in names or name != name.upper():
+        examples = (f"{prefix}PROVIDER_0_{known.upper()}" for known in catalogue.instance)
+        raise _unknown(start + name, [*(start + known.upper() for known in names), *examples])
+    return _at(names[name.lower()], index)
 
 
 def _at(spelling: Spelling, index: str | int | None) -> Spelling:
