@@ -109,11 +109,13 @@ class ApiKey:
     id: str
     user_id: str
     username: str
+    user_status: Status
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
 
     def is_alive(self, now: datetime) -> bool:
+        """Neither revoked nor expired; its user may still be suspended."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
@@ -127,7 +129,7 @@ class NewKey:
 
 _USER_COLUMNS: Final = "id, name, role, status, is_system, created_at"
 _KEY_QUERY: Final = """
-    SELECT api_keys.id, api_keys.user_id, users.name AS username,
+    SELECT api_keys.id, api_keys.user_id, users.name AS username, users.status AS user_status,
            api_keys.created_at, api_keys.expires_at, api_keys.revoked_at
     FROM api_keys JOIN users ON users.id = api_keys.user_id
 """
@@ -199,7 +201,7 @@ class Accounts:
             raise UserNotActive(owner.name, "a system user" if owner.is_system else owner.status)
         now = self._clock()
         key_id, secret = _random_text(ID_LENGTH), _random_text(SECRET_LENGTH)
-        key = ApiKey(key_id, owner.id, owner.name, now, _expiry(now, lifetime), None)
+        key = ApiKey(key_id, owner.id, owner.name, owner.status, now, _expiry(now, lifetime), None)
         await self._database.execute(
             "INSERT INTO api_keys (id, user_id, hashed_secret, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
             *(key.id, key.user_id, _hash(secret), time_value(now), _time_or_none(key.expires_at)),
@@ -337,6 +339,7 @@ def _key(row: Row) -> ApiKey:
         id=row["id"],
         user_id=row["user_id"],
         username=row["username"],
+        user_status=row["user_status"],
         created_at=read_time(row["created_at"]),
         expires_at=read_time_or_none(row["expires_at"]),
         revoked_at=read_time_or_none(row["revoked_at"]),
