@@ -1,0 +1,181 @@
+"""Reads Anthropic's streamed answers.
+
+Tool input and thinking come in pieces and are told when their block ends. Usage in `message_delta` is cumulative:
+each field it has replaces the one of `message_start`, and the result is told once. What a cut leaves open is told at
+`close` as far as it came, a tool call with `truncated` in its metadata.
+
+Most events are deltas of text. Their beginning, up to the delta's type, is the same again and again, so it is
+learned, and an event that begins with it is passed over without being decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from providers.anthropic.content import Block, thought, tool_call, usage_of
+from providers.base import Fact
+from providers.counts import Counts, add_counts
+from providers.documents import Unreadable, read, text, written
+from providers.failures import failure
+from providers.flaws import Flaws
+from providers.sse import MAX_EVENT_BYTES, EventSplitter, data_of, name_of
+
+MAX_HELD_BYTES: Final = 32 * 1024 * 1024
+"""Of all open blocks of one answer together."""
+MAX_OPEN_BLOCKS: Final = 1024
+
+_DULL: Final = re.compile(
+    rb'(?:event: ?content_block_delta\n)?data: ?\{\s*"type"\s*:\s*"content_block_delta"\s*,'
+    rb'\s*"index"\s*:\s*\d{1,9}\s*,\s*"delta"\s*:\s*\{\s*'
+    rb'"type"\s*:\s*"(?:text_delta|signature_delta|citations_delta)"'
+)
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    partial_json: str | None = None
+    thinking: str | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    id: str | None = None
+    usage: Any = None
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str | None = None
+    index: int = 0
+    delta: _Delta | None = None
+    content_block: Block | None = None
+    message: _Message | None = None
+    usage: Any = None
+    error: Any = None
+
+
+@dataclass(slots=True)
+class _OpenBlock:
+    block: Block
+    size: int
+    """What it costs to keep: the event that opened it, and the pieces."""
+    pieces: list[str] = field(default_factory=list)
+
+
+_EVENT: Final = msgspec.json.Decoder(_Event)
+
+
+class MessageStreamReader:
+    """A `Reader` of server-sent events; see the module for what it tells when."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        self.msg_id = ""
+        self._flaws = Flaws()
+        self.flaws: list[str] = self._flaws
+        self._events = EventSplitter(self._flaws, max_event_bytes)
+        self._dull: tuple[bytes, ...] = ()
+        self._open: dict[int, _OpenBlock] = {}
+        self._room = max_held_bytes
+        self._counts: Counts = {}
+        self._usage_told = False
+
+    def feed(self, data: bytes) -> Sequence[Fact]:
+        facts: list[Fact] = []
+        for event in self._events.feed(data):
+            if not event.startswith(self._dull):
+                try:
+                    self._read(event, facts)
+                except Unreadable as error:
+                    self._flaws.note(f"an event was not read: {error}")
+        return facts
+
+    def close(self) -> Sequence[Fact]:
+        facts: list[Fact] = []
+        for event in self._events.close():
+            try:
+                self._read(event, facts)
+            except Unreadable:
+                continue  # cut in the middle
+        self._end(facts)
+        return facts
+
+    def _read(self, event: bytes, facts: list[Fact]) -> None:
+        if dull := _DULL.match(event):
+            self._dull = (dull.group(),)
+            return
+        data = data_of(event)
+        if not data:
+            return
+        told = read(_EVENT, data)
+        match told.type or name_of(event).decode("utf-8", "replace"):
+            case "content_block_delta":
+                self._extend(told)
+            case "content_block_start":
+                self._start_block(told, len(data), facts)
+            case "content_block_stop":
+                self._end_block(told.index, facts)
+            case "message_start":
+                self._start(told.message, facts)
+            case "message_delta":
+                add_counts(self._counts, told.usage)
+            case "message_stop":
+                self._end(facts)
+            case "error":
+                if told_failure := failure(told.error):
+                    facts.append(told_failure)
+
+    def _start(self, message: _Message | None, facts: list[Fact]) -> None:
+        self._end(facts)
+        self._usage_told = False
+        self._counts = {}
+        if message is not None:
+            self.msg_id = message.id or self.msg_id
+            add_counts(self._counts, message.usage)
+
+    def _start_block(self, event: _Event, size: int, facts: list[Fact]) -> None:
+        self._end_block(event.index, facts, truncated="true")
+        block = event.content_block
+        if block is None or not (block.is_tool_call or block.is_thinking):
+            return
+        if len(self._open) >= MAX_OPEN_BLOCKS or not self._may_hold_more(size):
+            self._flaws.note("more content blocks were open than are kept; some were not recorded")
+            return
+        self._open[event.index] = _OpenBlock(block, size)
+
+    def _extend(self, event: _Event) -> None:
+        opened = self._open.get(event.index)
+        if opened is None or event.delta is None:
+            return
+        piece = event.delta.partial_json or event.delta.thinking or ""
+        if self._may_hold_more(len(piece)):
+            opened.pieces.append(piece)
+            opened.size += len(piece)
+        else:
+            self._flaws.note("tool input or thinking was longer than what is kept, and is incomplete")
+
+    def _may_hold_more(self, size: int) -> bool:
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
+
+    def _end_block(self, index: int, facts: list[Fact], **metadata: str) -> None:
+        opened = self._open.pop(index, None)
+        if opened is None:
+            return
+        self._room += opened.size
+        block, joined = opened.block, "".join(opened.pieces)
+        if block.is_tool_call:
+            facts.append(tool_call(self.msg_id, block, joined or written(block.input), **metadata))
+        elif told := thought((text(block.thinking) or "") + joined):
+            facts.append(told)
+
+    def _end(self, facts: list[Fact]) -> None:
+        """Tell what is known; a block that is still open was cut."""
+        for index in list(self._open):
+            self._end_block(index, facts, truncated="true")
+        if self._counts and not self._usage_told:
+            facts.append(usage_of(self.msg_id, self._counts))
+            self._usage_told = True
