@@ -1,0 +1,224 @@
+"""Reads the answers of Chat completions, streamed or not.
+
+A tool call comes in pieces that are joined by choice and index, and is told when its choice finishes. Usage comes
+with the last chunks, in some providers with each; the last one counts and is told once, at the end. What a cut
+leaves open is told at `close` as far as it came, a tool call with `truncated` in its metadata.
+
+Most chunks are deltas of text. They are passed over by looking for the names of what we want as quoted words, which
+cannot stand in text: there, quotes are escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from providers.base import Fact, ToolCall
+from providers.counts import Counts, counts_of
+from providers.documents import ABSENT, Unreadable, read, written
+from providers.failures import failure
+from providers.flaws import Flaws
+from providers.openai.usage import usage_of
+from providers.sse import MAX_EVENT_BYTES, EventSplitter, data_of
+
+MAX_HELD_BYTES: Final = 32 * 1024 * 1024
+"""Of all open tool calls of one answer together."""
+MAX_OPEN_CALLS: Final = 1024
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str | None = None
+    arguments: Raw = ABSENT
+    input: Raw = ABSENT
+
+    @property
+    def written(self) -> str:
+        return written(self.arguments) or written(self.input)
+
+
+class _Call(msgspec.Struct, frozen=True):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+    custom: _Function | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    """A message, or in a stream the next piece of one."""
+
+    tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
+
+    @property
+    def calls(self) -> Iterable[_Call]:
+        yield from self.tool_calls or ()
+        if self.function_call is not None:
+            yield _Call(index=_LEGACY, function=self.function_call)
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    index: int = 0
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: Any = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """A whole answer, a chunk of one, or an error."""
+
+    id: str | None = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    detail: Any = None
+
+
+_LEGACY: Final = -1
+"""The index under which a choice's one `function_call` is kept."""
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
+def read_answer(body: bytes) -> tuple[str, Sequence[Fact]]:
+    """A whole answer, or an error body. Raises `Unreadable`."""
+    answer = read(_ANSWER, body)
+    msg_id = answer.id or ""
+    facts: list[Fact] = [
+        _tool_call(msg_id, call.id, function.name, function.written)
+        for choice in answer.choices or ()
+        for call in (choice.message.calls if choice.message else ())
+        if (function := call.function or call.custom) is not None
+    ]
+    if counts := counts_of(answer.usage):
+        facts.append(usage_of(msg_id, counts))
+    if told := failure(answer.error or answer.detail):
+        facts.append(told)
+    return msg_id, facts
+
+
+def _tool_call(
+    msg_id: str, call_id: str | None, name: str | None, arguments: str, **metadata: str
+) -> ToolCall:
+    return ToolCall(
+        msg_id=msg_id, tool_call_id=call_id or "", tool=name or "", input=arguments, metadata=metadata
+    )
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    id: str
+    name: str = ""
+    size: int = 0
+    pieces: list[str] = field(default_factory=list)
+
+
+class ChatStreamReader:
+    """A `Reader` of server-sent events; see the module for what it tells when."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        self.msg_id = ""
+        self._flaws = Flaws()
+        self.flaws: list[str] = self._flaws
+        self._events = EventSplitter(self._flaws, max_event_bytes)
+        self._open: dict[tuple[int, int], _OpenCall] = {}
+        self._room = max_held_bytes
+        self._counts: Counts = {}
+        self._usage_told = False
+
+    def feed(self, data: bytes) -> Sequence[Fact]:
+        facts: list[Fact] = []
+        for event in self._events.feed(data):
+            if self._may_matter(event):
+                try:
+                    self._read(event, facts)
+                except Unreadable as error:
+                    self._flaws.note(f"an event was not read: {error}")
+        return facts
+
+    def close(self) -> Sequence[Fact]:
+        facts: list[Fact] = []
+        for event in self._events.close():
+            try:
+                self._read(event, facts)
+            except Unreadable:
+                continue  # cut in the middle
+        self._end(facts)
+        return facts
+
+    def _may_matter(self, event: bytes) -> bool:
+        return (
+            not self.msg_id
+            or bool(self._open)
+            or b'"tool_calls"' in event
+            or event.count(b'"usage"') != event.count(b'"usage":null')
+            or b'"error"' in event
+            or b'"function_call"' in event
+            or b"[DONE]" in event
+        )
+
+    def _read(self, event: bytes, facts: list[Fact]) -> None:
+        data = data_of(event)
+        if not data:
+            return
+        if data.strip() == b"[DONE]":
+            self._end(facts)
+            return
+        chunk = read(_ANSWER, data)
+        self.msg_id = self.msg_id or chunk.id or ""
+        for choice in chunk.choices or ():
+            for call in choice.delta.calls if choice.delta else ():
+                self._extend(choice.index, call, facts)
+            if choice.finish_reason is not None:
+                self._finish(choice.index, facts)
+        self._counts = counts_of(chunk.usage) or self._counts
+        if told := failure(chunk.error):
+            facts.append(told)
+
+    def _extend(self, choice: int, call: _Call, facts: list[Fact]) -> None:
+        function = call.function or call.custom
+        key = (choice, self._index(choice, call))
+        opened = self._open.get(key)
+        if opened is not None and call.id and opened.id and call.id != opened.id:
+            self._tell(key, facts)  # providers that give every call the same index
+            opened = None
+        piece = function.written if function else ""
+        size = len(piece) + len(call.id or "")
+        if size > self._room or (opened is None and len(self._open) >= MAX_OPEN_CALLS):
+            self._flaws.note("tool calls were longer than what is kept, and are incomplete")
+            return
+        if opened is None:
+            opened = self._open[key] = _OpenCall(call.id or "")
+        self._room -= size
+        opened.size += size
+        opened.id = opened.id or call.id or ""
+        opened.name = opened.name or (function.name if function else "") or ""
+        opened.pieces.append(piece)
+
+    def _index(self, choice: int, call: _Call) -> int:
+        """The call's index; a provider that gives none starts a new call with each ID."""
+        if call.index is not None:
+            return call.index
+        known = [index for at, index in self._open if at == choice]
+        if not known:
+            return 0
+        return max(known) + 1 if call.id else max(known)
+
+    def _finish(self, choice: int, facts: list[Fact]) -> None:
+        for key in [key for key in self._open if key[0] == choice]:
+            self._tell(key, facts)
+
+    def _tell(self, key: tuple[int, int], facts: list[Fact], **metadata: str) -> None:
+        opened = self._open.pop(key)
+        self._room += opened.size
+        facts.append(_tool_call(self.msg_id, opened.id, opened.name, "".join(opened.pieces), **metadata))
+
+    def _end(self, facts: list[Fact]) -> None:
+        """Tell what is known; a call whose choice did not finish was cut."""
+        for key in list(self._open):
+            self._tell(key, facts, truncated="true")
+        if self._counts and not self._usage_told:
+            facts.append(usage_of(self.msg_id, self._counts))
+            self._usage_told = True
