@@ -23,39 +23,40 @@ if TYPE_CHECKING:
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def add_commands(subparsers: _SubParsers) -> None:
-    """Add `users` and `keys`; what they parse goes to `run`."""
+def add_commands(subparsers: _SubParsers, *, flags: argparse.ArgumentParser | None = None) -> None:
+    """Add `users` and `keys`; what they parse goes to `run`. Each command also takes the flags of `flags`."""
+    parents = [flags] if flags is not None else []
     users = subparsers.add_parser("users", help="who may call").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    create = users.add_parser("create", help="add a user")
+    create = users.add_parser("create", help="add a user", parents=parents)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--role", choices=ROLES, default="member", help="default: member")
     create.set_defaults(account_command=_create_user)
-    users.add_parser("list", help="all users").set_defaults(account_command=_list_users)
+    users.add_parser("list", help="all users", parents=parents).set_defaults(account_command=_list_users)
     for name, help_text, command in (
         ("suspend", "refuse the user's keys until activated", _suspend_user),
         ("activate", "accept the user's keys again", _activate_user),
         ("delete", "refuse the user's keys for ever and free the name", _delete_user),
     ):
-        parser = users.add_parser(name, help=help_text)
+        parser = users.add_parser(name, help=help_text, parents=parents)
         parser.add_argument("name", metavar="NAME")
         parser.set_defaults(account_command=command)
-    _add_key_commands(subparsers)
+    _add_key_commands(subparsers, parents)
 
 
-def _add_key_commands(subparsers: _SubParsers) -> None:
+def _add_key_commands(subparsers: _SubParsers, parents: list[argparse.ArgumentParser]) -> None:
     keys = subparsers.add_parser("keys", help="what they call with").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    create = keys.add_parser("create", help="make a key; prints its token, once")
+    create = keys.add_parser("create", help="make a key; prints its token, once", parents=parents)
     create.add_argument("--user", required=True, metavar="NAME")
     create.add_argument("--lifetime", type=_lifetime, metavar="90d", help="default: for ever")
     create.set_defaults(account_command=_create_key)
-    listing = keys.add_parser("list", help="all keys, without their secrets")
+    listing = keys.add_parser("list", help="all keys, without their secrets", parents=parents)
     listing.add_argument("--user", metavar="NAME", help="only those of one user")
     listing.set_defaults(account_command=_list_keys)
-    revoke = keys.add_parser("revoke", help="end a key, for good")
+    revoke = keys.add_parser("revoke", help="end a key, for good", parents=parents)
     revoke.add_argument("id", metavar="ID", help="the part of the token before the dash")
     revoke.set_defaults(account_command=_revoke_key)
 

@@ -7,6 +7,7 @@
     │   ├── Unauthorized            403  unauthorized
     │   └── ByokDisabled            403
     ├── RouteNotSupported           404
+    ├── GatewayDisabled             404
     ├── BodyTooLarge                413
     ├── UnsupportedCoding           415
     ├── NotImplementedByGateway     501
@@ -89,6 +90,13 @@ class RouteNotSupported(GatewayError):
 
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"route not supported: {method} {path}")
+
+
+class GatewayDisabled(GatewayError):
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("AI Gateway is disabled: the operator turned it off (setting `enabled`)")
 
 
 class BodyTooLarge(GatewayError):

@@ -11,19 +11,18 @@ characters) names nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from providers.anthropic.provider import ANTHROPIC
 from providers.base import Provider, ProviderType
 from providers.copilot.provider import COPILOT
 from providers.openai.provider import OPENAI
+from providers.options import INSTANCE_NAME
 
 PROVIDER_TYPES: Final[Mapping[str, ProviderType]] = {t.name: t for t in (OPENAI, ANTHROPIC, COPILOT)}
 
 PREFIXES: Final = ("/api/v2/ai-gateway", "/api/v2/aibridge")
-
-NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 _AMBIGUOUS: Final = re.compile(r"//|\\|;|[\x00-\x1f\x7f]|%2f|%5c|%3b|%2e|%25|/\.{1,2}(/|$)", re.IGNORECASE)
 
@@ -34,13 +33,13 @@ class Registry:
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._providers: dict[str, Provider] = {}
         for provider in providers:
-            if not NAME.fullmatch(provider.name):
-                raise ValueError(f"provider name {provider.name!r} is not of the form {NAME.pattern}")
+            if not INSTANCE_NAME.fullmatch(provider.name):
+                raise ValueError(f"provider name {provider.name!r} is not of the form {INSTANCE_NAME.pattern}")
             if provider.name in self._providers:
                 raise ValueError(f"provider name {provider.name!r} is given twice: rename one of them")
             self._providers[provider.name] = provider
 
-    def __iter__(self) -> Iterable[Provider]:
+    def __iter__(self) -> Iterator[Provider]:
         return iter(self._providers.values())
 
     def __len__(self) -> int:

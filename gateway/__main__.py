@@ -1,0 +1,107 @@
+"""The `ai-gateway` command.
+
+    ai-gateway serve            the gateway, as configured
+    ai-gateway demo             the gateway with a user, a key and a provider in the box
+    ai-gateway users ...        who may call
+    ai-gateway keys ...         what they call with
+    ai-gateway config show      the effective settings, and where each came from
+
+Exit status: 0; 1 when something asked for can't be done; 2 when the command line or the settings are wrong. Errors
+are one sentence on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from gateway import account_commands, config_show, demo, server
+from gateway.app import create_app
+from gateway.flags import add_flags, flags_of
+from gateway.settings import Settings, SettingsError, load
+from gateway.stack import StackError
+from recorders.log import configure_logging
+from recorders.stores.base import StoreError
+
+if TYPE_CHECKING:
+    _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Command: TypeAlias = Callable[[argparse.Namespace, Settings, Sequence[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(arguments)
+    try:
+        settings = load(flags_of(args), config=args.config)
+        if "account_command" in args:
+            return account_commands.run(args, settings)
+        command: Command = args.command
+        return command(args, settings, arguments)
+    except (SettingsError, StackError) as error:
+        return _fail(error, 2)
+    except (StoreError, server.ListenError, OSError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"ai-gateway: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_flags(flags)
+    parser = argparse.ArgumentParser(
+        prog="ai-gateway", description="A governance gateway for AI coding agents.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = _add(commands, "serve", _serve, flags, "run the gateway")
+    serve.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
+    _add(commands, "demo", _demo, flags, "run the gateway with a user, a key and a provider in the box")
+    config = commands.add_parser("config", help="what is configured")
+    config_commands = config.add_subparsers(required=True, metavar="COMMAND")
+    _add(config_commands, "show", _config_show, flags, "the effective settings, and where each came from")
+    account_commands.add_commands(commands, flags=flags)
+    return parser
+
+
+def _add(
+    commands: _SubParsers, name: str, command: Command, flags: argparse.ArgumentParser, line: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=line, parents=[flags], allow_abbrev=False)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
+    configure_logging(settings.log_human, settings.log_json)
+    if settings.workers > 1 and args.listen_fd is None:
+        create_app(settings)  # what can't work is refused once, here, and not by each worker for ever
+        with server.listen(settings.host, settings.port) as listener:
+            return server.supervise(server.worker_command(argv), settings.workers, listener)
+    app = create_app(settings)
+    with server.listener_of(args.listen_fd, settings) as listener:
+        server.run(partial(server.serve, app, settings, listener))
+    return 0
+
+
+def _demo(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
+    configure_logging(settings.log_human, settings.log_json)
+    server.run(partial(demo.run, settings))
+    return 0
+
+
+def _config_show(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
+    print(config_show.render(settings), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

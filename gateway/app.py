@@ -1,0 +1,232 @@
+"""The composition root: settings in, one ASGI application out.
+
+    app = create_app(settings)                                   # under any ASGI server, with lifespan
+    Starlette(routes=[Mount("/ai", app)], lifespan=app.lifespan) # inside a host, which runs the lifespan
+
+A host can pass its own authenticator, store, upstream transport and list of layers. What it passes it also opens and
+closes, but for the store, whose `open` and `close` are the lifespan's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx
+from starlette.routing import Router
+
+from gateway.accounts import DatabaseAuthenticator
+from gateway.aiohttp_transport import AiohttpTransport
+from gateway.authenticators import HttpAuthenticator, StaticAuthenticator
+from gateway.caching_authenticator import CachingAuthenticator
+from gateway.parts import Parts
+from gateway.settings import GatewayOptions, Settings
+from gateway.settings_error import SettingsError
+from gateway.stack import LAYERS, Layer, compose
+from middleware.errors import GatewayDisabled
+from middleware.upstream import Timeouts, Upstream
+from providers.base import Endpoint, Provider
+from providers.options import ProviderOptions
+from providers.registry import PROVIDER_TYPES, Registry
+from recorders.drain import Drain
+from recorders.journal import MemoryJournal
+from recorders.log import structured_log
+from recorders.sink import JournalSink
+from recorders.stores.base import Store
+from recorders.stores.database import Database
+from recorders.stores.sql import SqlStore
+from recorders.stores.urls import database_for
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from middleware.auth import Authenticator
+
+log = logging.getLogger("ai_gateway")
+
+_T = TypeVar("_T")
+
+DRAIN_DEADLINE_S: Final = 10.0
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    authenticator: Authenticator | None = None,
+    store: Store | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    layers: Sequence[Layer] = LAYERS,
+) -> Gateway:
+    """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each."""
+    options = (settings or Settings()).gateway
+    return Gateway(options, authenticator=authenticator, store=store, transport=transport, layers=layers)
+
+
+class Gateway:
+    """One ASGI application with a lifespan. `drain` and `database` are there for whoever operates it."""
+
+    def __init__(
+        self,
+        options: GatewayOptions,
+        *,
+        authenticator: Authenticator | None,
+        store: Store | None,
+        transport: httpx.AsyncBaseTransport | None,
+        layers: Sequence[Layer],
+    ) -> None:
+        self.options = options
+        self.registry = Registry(_provider(given, options) for given in options.providers)
+        self._own_transport = None if transport is not None else _transport(options)
+        self._transport = transport or self._own_transport
+        self.database = _database(options, needed=store is None or authenticator is None)
+        self.store: Store = store or SqlStore(_existing(self.database))
+        journal = MemoryJournal()
+        self.drain = Drain(journal, self.store)
+        observers = [structured_log] if options.structured_logging else []
+        self._sink = JournalSink(journal, observers=observers)
+        self._authenticator = authenticator or self._make_authenticator()
+        self._pipeline = self._compose(layers)
+        self._lifespan_router = Router(lifespan=self.lifespan)
+        self._running = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan_router(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._lifespan_router.not_found(scope, receive, send)
+        elif self._running:
+            await self._pipeline(scope, receive, send)
+        else:
+            raise RuntimeError(
+                "the gateway is not running: its host must enter app.lifespan, for example with "
+                "Starlette(..., lifespan=gateway_app.lifespan)"
+            )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Opens store and drain; at the end stores what is waiting, then closes. `app` is the host, if any."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._own_transport is not None:
+                stack.push_async_callback(self._own_transport.aclose)
+            if self.database is not None:
+                await self.database.open()
+                stack.push_async_callback(self.database.close)
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            self.drain.start()
+            stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
+            self._warn()
+            self._running = True
+            try:
+                yield
+            finally:
+                self._running = False
+
+    def _compose(self, layers: Sequence[Layer]) -> ASGIApp:
+        options = self.options
+        parts = Parts(options, self.registry, self._authenticator, self._sink)
+        if not options.enabled:
+            return compose(layers[:2], _disabled, parts)
+        upstream = Upstream(
+            _existing(self._transport),
+            timeouts=Timeouts(
+                connect_s=options.connect_timeout_s,
+                first_byte_s=options.first_byte_timeout_s,
+                idle_s=options.idle_timeout_s,
+                total_s=options.total_timeout_s,
+            ),
+            on_client_left=options.client_left,
+            drain_s=options.client_left_drain_timeout_s,
+        )
+        return compose(layers, upstream, parts)
+
+    def _make_authenticator(self) -> Authenticator:
+        options = self.options
+        inner: Authenticator
+        if options.auth == "static":
+            if not options.static_token:
+                raise SettingsError("auth is static, but static_token is empty: give the one token")
+            return StaticAuthenticator(options.static_token, options.static_user)
+        if options.auth == "http":
+            if not options.auth_url:
+                raise SettingsError("auth is http, but auth_url is empty: give the control plane's URL")
+            inner = HttpAuthenticator(
+                options.auth_url, transport=_existing(self._transport), timeout_s=options.auth_timeout_s
+            )
+        else:
+            inner = DatabaseAuthenticator(_existing(self.database))
+        return CachingAuthenticator(
+            inner,
+            ttl_s=options.auth_cache_ttl_s,
+            grace_s=options.auth_grace_s,
+            timeout_s=options.auth_timeout_s,
+        )
+
+    def _warn(self) -> None:
+        options = self.options
+        if options.dump_dir:
+            log.warning("dumps are on: files below %s will hold prompts and answers", options.dump_dir)
+        if not len(self.registry) and options.enabled:
+            log.warning("no provider is configured: every request will be answered 404")
+        for name in _not_yet(options):
+            log.warning("%s is set, but this version does not act on it yet", name)
+
+
+def _database(options: GatewayOptions, *, needed: bool) -> Database | None:
+    if not needed:
+        return None
+    try:
+        return database_for(options.database_url.reveal_secret_value())
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _existing(part: _T | None) -> _T:
+    if part is None:
+        raise RuntimeError("this part of the gateway is the host's to pass")
+    return part
+
+
+def _transport(options: GatewayOptions) -> httpx.AsyncBaseTransport:
+    if options.upstream_transport == "httpx":
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
+        return httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    return AiohttpTransport()
+
+
+def _provider(given: ProviderOptions, options: GatewayOptions) -> Provider:
+    if given.on_bedrock:
+        raise SettingsError(
+            f'provider "{given.name}" is on Amazon Bedrock, which this version does not speak yet: remove it'
+        )
+    kind = PROVIDER_TYPES[given.type]
+    return Provider(
+        type=kind,
+        name=given.name,
+        base_url=given.base_url or kind.default_base_url,
+        keys=given.keys,
+        enabled=given.enabled,
+        extra_endpoints=tuple(_extra(options.extra_routes.get(given.type, ()))),
+    )
+
+
+def _extra(paths: Iterable[str]) -> Iterable[Endpoint]:
+    return (Endpoint(frozenset({"*"}), path) for path in paths)
+
+
+def _not_yet(options: GatewayOptions) -> Iterable[str]:
+    """Options that are read and checked, but whose layers come later."""
+    if options.max_concurrency:
+        yield "max_concurrency"
+    if options.rate_limit:
+        yield "rate_limit"
+    if options.circuit_breaker_enabled:
+        yield "circuit_breaker_enabled"
+    if any(len(provider.keys) > 1 for provider in options.providers):
+        yield "a provider's second key"
+
+
+async def _disabled(scope: Scope, receive: Receive, send: Send) -> None:
+    raise GatewayDisabled

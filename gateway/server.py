@@ -1,0 +1,170 @@
+"""Runs the gateway under hypercorn, with uvloop where it is installed.
+
+One signal (SIGTERM or SIGINT) ends it in order: no new connections, running answers have `shutdown_grace_s` to end,
+then what is recorded is stored. A second signal ends it at once.
+
+The listening socket is made here, so that an address that is taken is one clear sentence, and so that several workers
+share one: each is a process of its own that inherits the socket by its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+
+from gateway.settings import Settings
+
+try:
+    import uvloop
+except ImportError:  # it is not built for every platform
+    uvloop = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+log = logging.getLogger("ai_gateway.server")
+
+BACKLOG: Final = 1024
+KEEP_ALIVE_S: Final = 75.0
+MAX_HEADER_BYTES: Final = 128 * 1024
+RESTART_DELAY_S: Final = 1.0
+
+
+class ListenError(Exception):
+    """The address can't be listened on; the message says why and what to do."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ListenError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(
+            f"can't listen on {host}:{port}: {reason}. Choose another with --host and --port."
+        ) from error
+    return listener
+
+
+def listener_of(descriptor: int | None, settings: Settings) -> socket.socket:
+    """The socket that a supervisor handed down, else a new one."""
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
+    return listen(settings.host, settings.port)
+
+
+def run(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end on a new event loop, uvloop's where it is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(coroutine())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    return None if uvloop is None else uvloop.new_event_loop
+
+
+async def serve(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
+    """Serve until a signal comes. Signals are this process's: call it from the main thread."""
+    stop = _stop_signal()
+    await serve_until(app, listener, stop, grace_s=settings.gateway.shutdown_grace_s)
+
+
+async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, grace_s: float) -> None:
+    """Serve until `stop` is set, then let running answers end."""
+    config = Config()
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]
+    config.graceful_timeout = grace_s
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.h11_max_incomplete_size = MAX_HEADER_BYTES
+    config.include_server_header = False
+    config.include_date_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("ai_gateway.hypercorn")
+    config.loglevel = "WARNING"
+    host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    log.info("stopped")
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info(
+            "%s: no new requests, running ones may end; once more ends at once", signal.Signals(number).name
+        )
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def supervise(command: Sequence[str], workers: int, listener: socket.socket) -> int:
+    """Run `workers` processes of `command` on the listener; replace one that dies; pass signals on. The exit status."""
+    return _Supervisor(command, workers, listener).run()
+
+
+class _Supervisor:
+    def __init__(self, command: Sequence[str], workers: int, listener: socket.socket) -> None:
+        self._command = [*command, "--listen-fd", str(listener.fileno())]
+        self._listener = listener
+        self._processes = [self._start() for _ in range(workers)]
+        self._stopping = False
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._pass_on)
+        while any(process.poll() is None for process in self._processes) or not self._stopping:
+            self._replace_the_dead()
+            time.sleep(0.1)
+        return max((abs(process.returncode or 0) for process in self._processes), default=0)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A process group of its own keeps a terminal's Ctrl-C from reaching workers twice.
+        return subprocess.Popen(  # noqa: S603
+            self._command, pass_fds=[self._listener.fileno()], start_new_session=True
+        )
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        self._stopping = True
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def _replace_the_dead(self) -> None:
+        for place, process in enumerate(self._processes):
+            if process.poll() is not None and not self._stopping:
+                log.error("worker %d ended with status %d; starting another", process.pid, process.returncode)
+                time.sleep(RESTART_DELAY_S)
+                self._processes[place] = self._start()
+
+
+def worker_command(argv: Sequence[str]) -> list[str]:
+    """How a worker is started: the same program with the same arguments."""
+    return [sys.executable, "-m", "gateway", *argv]

@@ -1,0 +1,153 @@
+"""THE two lists of layers, outermost first, and the check of their order.
+
+A layer declares which fields of the `Exchange` it needs and which it sets (`requires`, `provides`); a layer that needs
+a field stands inside the one that sets it. A wrong order, a missing layer or a layer given twice is refused at start-up
+with one sentence that names both layers. Every order that the declarations allow behaves the same, which a test shows
+by trying them all.
+
+To add a layer: write its file in `middleware/`, add one line here with the reason for its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from middleware.dump import DumpMiddleware
+
+from middleware.auth import AuthMiddleware
+from middleware.body import BodyMiddleware
+from middleware.dispatch import ProviderDispatch
+from middleware.errors import ErrorsMiddleware
+from middleware.governance import GovernanceMiddleware
+from middleware.header_strip import HeaderStripMiddleware
+from middleware.interception import InterceptionMiddleware
+from middleware.route import RouteMiddleware
+from middleware.telemetry import TelemetryMiddleware
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from gateway.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One line of a list: the class that declares, how it is built from the parts, and why it stands there."""
+
+    kind: type[Any]
+    build: Callable[[ASGIApp, Parts], ASGIApp]
+    why: str
+
+    @property
+    def name(self) -> str:
+        return self.kind.__name__
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset(getattr(self.kind, "requires", ()))
+
+    @property
+    def provides(self) -> frozenset[str]:
+        return frozenset(getattr(self.kind, "provides", ()))
+
+
+CLIENT_SIDE: Final[tuple[Layer, ...]] = (
+    Layer(
+        ErrorsMiddleware,
+        lambda app, p: ErrorsMiddleware(app, error_shape=p.error_shape),
+        "outermost: every other layer speaks to the client by raising",
+    ),
+    Layer(
+        TelemetryMiddleware,
+        lambda app, p: TelemetryMiddleware(app),
+        "outside auth: refused requests get an ID and a log line too",
+    ),
+    Layer(
+        AuthMiddleware,
+        lambda app, p: AuthMiddleware(app, authenticator=p.authenticator, exempt=p.registry.is_probe),
+        "before all that costs or tells something: a stranger gets no further",
+    ),
+    Layer(
+        GovernanceMiddleware,
+        lambda app, p: GovernanceMiddleware(app, allow_byok=p.options.allow_byok),
+        "right after auth: from here on no header holds the gateway token",
+    ),
+    Layer(
+        HeaderStripMiddleware,
+        lambda app, p: HeaderStripMiddleware(app, actor_headers=p.actor_headers),
+        "after governance, which still reads its header; before anything that forwards",
+    ),
+    Layer(
+        RouteMiddleware,
+        lambda app, p: RouteMiddleware(app, locator=p.registry),
+        "before body: nothing is read for a request that will be refused",
+    ),
+    # limits: here, after the caller and the route are known and before a body is read
+    Layer(
+        BodyMiddleware,
+        lambda app, p: BodyMiddleware(app, max_bytes=p.options.max_body_bytes),
+        "after route; outside interception, which needs the facts of the body",
+    ),
+    Layer(
+        InterceptionMiddleware,
+        lambda app, p: InterceptionMiddleware(
+            app, sink=p.sink, request_stream_usage=p.options.request_stream_usage
+        ),
+        "innermost on this side: the request is clean and known, and every byte of the answer still passes",
+    ),
+    Layer(
+        ProviderDispatch,
+        lambda app, p: ProviderDispatch(app, actor_headers=p.sent_actor_headers),
+        "the border: inside it the scope is the provider's request, with the credential that goes upstream",
+    ),
+)
+
+UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
+    # failover (keys, retries): outermost here, so that each attempt passes the layers below
+    # circuit_breaker: inside failover, so that each attempt is counted
+    Layer(
+        DumpMiddleware,
+        lambda app, p: DumpMiddleware(app, directory=p.options.dump_dir) if p.options.dump_dir else app,
+        "right before the provider: what is dumped is what was sent",
+    ),
+)
+
+LAYERS: Final = CLIENT_SIDE + UPSTREAM_SIDE
+
+
+class StackError(ValueError):
+    """The layers can't work in this order; the message says which two, and what to move."""
+
+
+def check_order(layers: Sequence[Layer]) -> None:
+    """Raises `StackError` unless every field is set outside the layer that needs it, and no layer comes twice."""
+    providers = {field: layer for layer in layers for field in layer.provides}
+    known: set[str] = set()
+    seen: set[str] = set()
+    for layer in layers:
+        if layer.name in seen:
+            raise StackError(f"{layer.name} is in the stack twice: remove one of them")
+        seen.add(layer.name)
+        for field in sorted(layer.requires - known):
+            raise StackError(_complaint(layer, field, providers))
+        known |= layer.provides
+
+
+def _complaint(layer: Layer, field: str, providers: dict[str, Layer]) -> str:
+    provider = providers.get(field)
+    if provider is not None:
+        return f"{layer.name} needs `{field}`, which {provider.name} sets: put {provider.name} outside it"
+    standard = next((other.name for other in LAYERS if field in other.provides), None)
+    missing = f"add {standard} outside it" if standard else "no known layer sets it"
+    return f"{layer.name} needs `{field}`, which no layer of this stack sets: {missing}"
+
+
+def compose(layers: Sequence[Layer], innermost: ASGIApp, parts: Parts) -> ASGIApp:
+    """The layers around `innermost`, in an order that was checked."""
+    check_order(layers)
+    app = innermost
+    for layer in reversed(layers):
+        app = layer.build(app, parts)
+    return app
