@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: what the gateway costs, as ratios against something that runs beside it."""

@@ -1,0 +1,169 @@
+"""What is printed: the machine and the conditions, a table, and the figures that the project holds itself to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from tests.bench.measure import Cell, percentile_ms
+from tests.bench.rows import Row
+from tests.bench.targets import nginx_binary
+
+COLUMNS = (
+    "row",
+    "target",
+    "req/s",
+    "core busy",
+    "CPU ms/req",
+    "x nginx",
+    "first byte p50",
+    "p99",
+    "last byte p50",
+    "p99",
+    "RSS MB",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure of a row on the targets whose name begins with `target`; a ratio to nginx, or milliseconds."""
+
+    row: str
+    target: str
+    figure: str
+    at_most: float
+
+
+GOALS = (
+    Goal("turn", "gateway hypercorn+aiohttp", "times nginx's CPU", 2.0),
+    Goal("turn", "gateway uvicorn+aiohttp", "times nginx's CPU", 1.6),
+    Goal("turn", "gateway hypercorn+aiohttp", "ms added to the first byte, p50", 2.0),
+    Goal("turn", "gateway hypercorn+aiohttp", "ms added to the first byte, p99", 5.0),
+    Goal("small", "gateway hypercorn+aiohttp", "ms CPU", 1.0),
+)
+
+
+def machine() -> str:
+    """The machine and the versions that matter."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    packages = [f"{name} {version(name)}" for name in ("hypercorn", "aiohttp", "httpx", "uvloop", "uvicorn")]
+    return (
+        f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
+        f"{', '.join(packages)}, {_nginx_version()}"
+    )
+
+
+def _nginx_version() -> str:
+    binary = nginx_binary()
+    if binary is None:
+        return "no nginx"
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stderr
+    return said.strip().removeprefix("nginx version: ").replace("/", " ")
+
+
+def bodies(rows: Iterable[Row]) -> str:
+    """How large the bodies of the rows are."""
+    return "\n".join(
+        f"  {row.name:9} {row.method} {len(row.request):,} B, answer {row.answer_bytes:,} B"
+        + (f" in a stream of {len(row.answer)} events" if row.streamed else "")
+        for row in rows
+    )
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """The cells as lines; added times are over the direct connection of the same row."""
+    lines = [COLUMNS, *(_line(cell, cells) for cell in cells)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if column < 2 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _line(cell: Cell, cells: Sequence[Cell]) -> tuple[str, ...]:
+    return (
+        cell.row.name,
+        cell.target.name,
+        f"{cell.rate_per_s():,.0f}",
+        f"{median(cell.busy):.0%}" if cell.busy else "",
+        f"{median(cell.cpu_ms):.3f}" if cell.cpu_ms else "",
+        _optional(times_nginx(cell, cells), ".2f"),
+        *(
+            _added(cell, cells, figure, percent)
+            for figure in ("first_byte_s", "last_byte_s")
+            for percent in (50, 99)
+        ),
+        f"{cell.rss_mb:.0f}" if cell.rss_mb else "",
+    )
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _added(cell: Cell, cells: Sequence[Cell], figure: str, percent: int) -> str:
+    added = added_ms(cell, cells, figure, percent)
+    if added is None:
+        return f"{percentile_ms(getattr(cell, figure), percent):.2f}"
+    return f"{added:+.2f}"
+
+
+def _beside(cell: Cell, cells: Sequence[Cell], target: str) -> Cell | None:
+    """The same row on another target."""
+    return next((other for other in cells if other.row is cell.row and other.target.name == target), None)
+
+
+def times_nginx(cell: Cell, cells: Sequence[Cell]) -> float | None:
+    """CPU per request as a multiple of nginx's in the same round, the median of the rounds."""
+    nginx = _beside(cell, cells, "nginx")
+    if nginx is None or not cell.cpu_ms:
+        return None
+    return median(ours / theirs for ours, theirs in zip(cell.cpu_ms, nginx.cpu_ms, strict=True))
+
+
+def added_ms(cell: Cell, cells: Sequence[Cell], figure: str, percent: int) -> float | None:
+    """A percentile of a time less the same percentile without anything between."""
+    direct = _beside(cell, cells, "direct")
+    if direct is None or direct is cell:
+        return None
+    return percentile_ms(getattr(cell, figure), percent) - percentile_ms(getattr(direct, figure), percent)
+
+
+def goals(cells: Sequence[Cell]) -> str:
+    """Each goal that this run can speak of, and whether it was met."""
+    lines = []
+    for goal in GOALS:
+        for cell in cells:
+            if cell.row.name == goal.row and cell.target.name == goal.target:
+                value = _figure(cell, cells, goal.figure)
+                if value is not None:
+                    verdict = "met" if value <= goal.at_most else "MISSED"
+                    lines.append(
+                        f"  {goal.row} on {cell.target.name}: {value:.2f} {goal.figure}, "
+                        f"at most {goal.at_most}: {verdict}"
+                    )
+    return "\n".join(lines)
+
+
+def _figure(cell: Cell, cells: Sequence[Cell], figure: str) -> float | None:
+    if figure == "ms CPU":
+        return median(cell.cpu_ms)
+    if figure == "times nginx's CPU":
+        return times_nginx(cell, cells)
+    return added_ms(cell, cells, "first_byte_s", 99 if figure.endswith("p99") else 50)

@@ -1,0 +1,51 @@
+"""The rows have the sizes that the table promises, and bodies that an API would take."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.bench.rows import ROWS
+
+
+def test_turn_is_a_coding_agents_turn() -> None:
+    """115 KB with 24 tools and a long history, which ends in the result of a tool call."""
+    row = ROWS["turn"]
+    body = json.loads(row.request.render(41))
+    assert len(row.request) == 115_000
+    assert len(body["tools"]) == 24
+    assert len(body["messages"]) > 40
+    assert body["messages"][-1]["content"][0]["tool_use_id"] == "toolu_0000000041"
+
+
+def test_turn_is_answered_by_300_whole_events() -> None:
+    """Each piece is one event whose data is JSON of the type that the event names."""
+    pieces = [piece.render(42).decode() for piece in ROWS["turn"].answer]
+    assert len(pieces) == 300
+    for piece in pieces:
+        event, data, end, rest = piece.split("\n")
+        assert (end, rest) == ("", "")
+        assert json.loads(data.removeprefix("data: "))["type"] == event.removeprefix("event: ")
+
+
+@pytest.mark.parametrize(
+    ("row", "request_bytes", "answer_bytes"), [("small", 150, 600), ("blocking", 115_000, 30_000)]
+)
+def test_documents_have_the_sizes_of_their_row(row: str, request_bytes: int, answer_bytes: int) -> None:
+    """Request and answer are JSON documents of exactly these sizes."""
+    request, answer = ROWS[row].request.render(1), ROWS[row].answer_body(2)
+    assert (len(request), len(answer)) == (request_bytes, answer_bytes)
+    assert json.loads(request)["model"] == json.loads(answer)["model"]
+
+
+def test_no_two_rows_take_the_same_request() -> None:
+    """The upstream tells rows on one route apart by their bodies."""
+    for row in ROWS.values():
+        takers = [
+            other.name
+            for other in ROWS.values()
+            if (other.method, other.path) == (row.method, row.path)
+            and other.request.number_of(row.request.render(3)) is not None
+        ]
+        assert takers == [row.name]

@@ -1,0 +1,124 @@
+"""The provider of the benchmark: a bare HTTP/1.1 server on loopback, cheap enough not to be what is measured.
+
+    python -m tests.bench.upstream        prints its port, serves until its standard input is closed
+
+It compares each request body with the row's, byte for byte, and answers 400 when anything in it changed on the way. A
+stream leaves one event at a time, each in a turn of the event loop of its own and in a chunk of its own, as fast as
+the socket takes them. It knows only what this benchmark sends: a length, no chunked request, no pipelining.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import cast
+
+from tests.bench.event_loop import run
+from tests.bench.rows import ROWS, Row
+
+HEAD_END = b"\r\n\r\n"
+_OK = b"HTTP/1.1 200 OK\r\nrequest-id: req_bench\r\n"
+
+
+@cache
+def _rows_by_target() -> dict[bytes, list[Row]]:
+    rows: dict[bytes, list[Row]] = {}
+    for row in ROWS.values():
+        rows.setdefault(f"{row.method} {row.path}".encode(), []).append(row)
+    return rows
+
+
+def content_length(head: bytes) -> int:
+    """The length that a request head declares, 0 when it declares none."""
+    lowered = head.lower()
+    start = lowered.find(b"\r\ncontent-length:")
+    if start < 0:
+        return 0
+    end = lowered.find(b"\r\n", start + 2)
+    return int(lowered[start + 17 : end if end >= 0 else None])
+
+
+def answer(head: bytes, body: bytes) -> Iterator[bytes]:
+    """The pieces of the answer to a request, each to be written by itself."""
+    target = head[: head.find(b" HTTP/")]
+    for row in _rows_by_target().get(target, []):
+        number = row.request.number_of(body)
+        if number is not None:
+            return _stream(row, number + 1) if row.streamed else _document(row, number + 1)
+    return iter([_refusal(target)])
+
+
+def _document(row: Row, number: int) -> Iterator[bytes]:
+    head = _OK + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % row.answer_bytes
+    yield head + row.answer_body(number)
+
+
+def _stream(row: Row, number: int) -> Iterator[bytes]:
+    yield _OK + b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+    for event in row.answer:
+        yield b"%x\r\n%b\r\n" % (len(event), event.render(number))
+    yield b"0\r\n\r\n"
+
+
+def _refusal(target: bytes) -> bytes:
+    text = b"not a request of this benchmark, or its body was changed: " + target
+    return b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+
+
+class UpstreamProtocol(asyncio.Protocol):
+    """One connection: reads a request whole, then writes the answer piece by piece."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._pieces: Iterator[bytes] = iter(())
+        self._writable = True
+        self._waiting = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(HEAD_END)
+        if end < 0:
+            return
+        head = bytes(self._buffer[:end])
+        start = end + len(HEAD_END)
+        if len(self._buffer) - start >= content_length(head):
+            self._pieces = answer(head, bytes(self._buffer[start:]))
+            self._buffer.clear()
+            self._write_next()
+
+    def _write_next(self) -> None:
+        if not self._writable:
+            self._waiting = True
+            return
+        piece = next(self._pieces, None)
+        if piece is not None and not self._transport.is_closing():
+            self._transport.write(piece)
+            self._loop.call_soon(self._write_next)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if self._waiting:
+            self._waiting = False
+            self._write_next()
+
+
+async def serve_until_stdin_closes() -> None:
+    """Listen on a free port of loopback, print it, and end with the process that started this one."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(UpstreamProtocol, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    run(serve_until_stdin_closes())
