@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorders.log import HumanFormatter, JsonFormatter, configure_logging, structured_log
+from recorders.records import Record
+from tests.recorders import samples
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    yield
+    for handler in root.handlers:
+        handler.close()
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def record_of(message: str, *args: object, **extra: Any) -> logging.LogRecord:
+    record = logging.makeLogRecord({"msg": message, "args": args, "name": "x.y", "levelname": "INFO"})
+    record.created = 1767355200.5
+    vars(record).update(extra)
+    return record
+
+
+@pytest.mark.parametrize("record", samples.whole(), ids=lambda record: type(record).__name__)
+def test_a_record_of_each_kind_is_one_json_line_with_its_own_field_names(
+    record: Record, tmp_path: Path
+) -> None:
+    """Message and field names are the contract with whoever reads the log."""
+    configure_logging("", str(tmp_path / "log.json"))
+
+    structured_log(record)
+
+    (line,) = (tmp_path / "log.json").read_text().splitlines()
+    fields = json.loads(line)
+    assert fields["message"] == "interception log"
+    assert fields["record_type"] == type(record).__struct_config__.tag
+    assert set(record.__struct_fields__) < set(fields)
+    assert fields["interception_id"] == "i1"
+
+
+def test_times_of_records_are_rfc_3339_in_utc(tmp_path: Path) -> None:
+    """A log shipper parses them without being told how."""
+    configure_logging("", str(tmp_path / "log.json"))
+
+    structured_log(samples.start())
+
+    fields = json.loads((tmp_path / "log.json").read_text())
+    assert fields["started_at"] == "2026-01-02T12:00:00.123456Z"
+    assert fields["metadata"] == {"username": "anna"}
+    assert fields["client_session_id"] is None
+
+
+def test_a_json_line_has_time_level_logger_message_and_extras() -> None:
+    """What came as `extra` stands beside the standard four and can't replace them."""
+    line = JsonFormatter().format(record_of("hello %s", "you", count=3, level="fake", path=Path("/x")))
+
+    assert json.loads(line) == {
+        "time": "2026-01-02T12:00:00.500Z",
+        "level": "INFO",
+        "logger": "x.y",
+        "message": "hello you",
+        "count": 3,
+        "path": "/x",
+    }
+
+
+def test_an_exception_stays_within_its_json_line() -> None:
+    """One line an event, the traceback inside."""
+    try:
+        raise KeyError("nope")
+    except KeyError:
+        record = record_of("failed")
+        record.exc_info = sys.exc_info()
+
+    line = JsonFormatter().format(record)
+
+    assert "\n" not in line
+    assert "KeyError: 'nope'" in json.loads(line)["exception"]
+    assert "KeyError: 'nope'" in HumanFormatter().format(record)
+
+
+@pytest.mark.parametrize("value", ["a\ud800", {("odd", "key"): 10**40}, float("nan")])
+def test_no_value_makes_a_line_fail(value: object) -> None:
+    """Logging what came from outside can't raise."""
+    json.loads(JsonFormatter().format(record_of("x", value=value)))
+    HumanFormatter().format(record_of("x", value=value)).encode()
+
+
+def test_a_human_line_reads_well() -> None:
+    """Bare words stay bare, everything else is quoted."""
+    line = HumanFormatter().format(
+        record_of("hello", client="Claude Code", status=200, none=None, model="m-1")
+    )
+
+    assert line == (
+        '2026-01-02T12:00:00.500Z INFO    x.y hello client="Claude Code" status=200 none=null model=m-1'
+    )
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\x1b[31m", "\x00", "\x9b"])
+def test_control_characters_are_shown_and_not_obeyed(control: str) -> None:
+    """A client can neither forge a line nor color the operator's terminal."""
+    line = HumanFormatter().format(record_of(f"a{control}b", value=f"c{control}d"))
+
+    assert control[0] not in line
+
+
+def test_both_places_get_every_line_and_nothing_goes_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Human and JSON log are independent of each other."""
+    configure_logging("/dev/stderr", str(tmp_path / "log.json"))
+
+    logging.getLogger("x").info("hello")
+    logging.getLogger("x").debug("not shown")
+
+    captured = capsys.readouterr()
+    assert captured.err.endswith("x hello\n")
+    assert captured.out == ""
+    assert json.loads((tmp_path / "log.json").read_text())["message"] == "hello"
+
+
+def test_standard_output_can_carry_the_json_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """As containers like it."""
+    configure_logging("", "/dev/stdout")
+
+    logging.getLogger("x").info("hello")
+
+    assert json.loads(capsys.readouterr().out)["message"] == "hello"
+
+
+def test_configuring_again_replaces_what_was(tmp_path: Path) -> None:
+    """No line is written twice."""
+    configure_logging(str(tmp_path / "a"), "")
+    configure_logging(str(tmp_path / "b"), "")
+
+    logging.getLogger("x").info("hello")
+
+    assert (tmp_path / "a").read_text() == ""
+    assert (tmp_path / "b").read_text().count("hello") == 1
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """And what was configured before still works."""
+    configure_logging(str(tmp_path / "a"), "")
+
+    with pytest.raises(OSError, match="missing"):
+        configure_logging(str(tmp_path / "missing" / "log"), "")
+
+    logging.getLogger("x").info("hello")
+    assert "hello" in (tmp_path / "a").read_text()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from recorders.journal import JournalFull, MemoryJournal
+from recorders.records import Record
+from recorders.sink import QUIET_S, JournalSink, RecordingUnavailable
+from recorders.stores.memory import MemoryStore
+from tests.recorders import samples
+
+
+class BrokenJournal(MemoryJournal):
+    """Takes nothing, as a journal on a full disk would."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def append(self, record: Record) -> None:
+        raise self.error
+
+
+def broken_observer(record: Record) -> None:
+    raise ZeroDivisionError(f"while looking at {record}")
+
+
+def test_a_record_goes_to_the_journal_and_to_every_observer() -> None:
+    """Observers see what was recorded, in order."""
+    journal, first, second = MemoryJournal(), MemoryStore(), MemoryStore()
+    sink = JournalSink(journal, observers=[first.emit, second.emit])
+
+    for record in samples.whole():
+        sink.emit(record)
+
+    batch = journal.read(100, 1 << 20)
+    assert batch is not None
+    assert batch.records == first.records == second.records == samples.whole()
+
+
+@pytest.mark.parametrize("error", [JournalFull("full"), OSError(28, "No space left on device")])
+def test_a_start_that_the_journal_does_not_take_is_refused(error: Exception) -> None:
+    """The caller learns it in time, and no observer is told of what won't happen."""
+    observer = MemoryStore()
+    sink = JournalSink(BrokenJournal(error), observers=[observer.emit])
+
+    with pytest.raises(RecordingUnavailable):
+        sink.emit(samples.start())
+
+    assert observer.records == []
+    assert sink.lost == 0
+
+
+def test_what_follows_a_start_is_never_refused_but_counted_when_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The answer under way goes on; observers still see the record; the log says so without showing it."""
+    observer = MemoryStore()
+    sink = JournalSink(BrokenJournal(OSError("disk of What is a monad?")), observers=[observer.emit])
+
+    sink.emit(samples.prompt())
+    sink.emit(samples.end())
+
+    assert sink.lost == 2
+    assert observer.records == [samples.prompt(), samples.end()]
+    assert "OSError" in caplog.text
+    assert "monad" not in caplog.text
+
+
+def test_an_observer_that_fails_disturbs_neither_the_sink_nor_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who watches can't break what is watched, and what it raised isn't quoted."""
+    journal, observer = MemoryJournal(), MemoryStore()
+    sink = JournalSink(journal, observers=[broken_observer, observer.emit])
+
+    sink.emit(samples.prompt())
+
+    assert journal.backlog().records == 1
+    assert observer.records == [samples.prompt()]
+    assert "broken_observer failed (ZeroDivisionError)" in caplog.text
+    assert "monad" not in caplog.text
+
+
+def test_the_same_trouble_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """A broken observer can't flood the log."""
+    now = [0.0]
+    sink = JournalSink(MemoryJournal(), observers=[broken_observer], clock=lambda: now[0])
+
+    with caplog.at_level(logging.ERROR):
+        for time in (0.0, 1.0, QUIET_S - 1, QUIET_S):
+            now[0] = time
+            sink.emit(samples.end())
+
+    assert len(caplog.records) == 2
