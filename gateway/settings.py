@@ -238,8 +238,9 @@ def _check(settings: Settings, given: Mapping[str, Given]) -> None:
         )
 
 
-def vendor_providers(environ: Mapping[str, str]) -> tuple[ProviderOptions, ...]:
+def vendor_providers(environ: Mapping[str, str] | None = None) -> tuple[ProviderOptions, ...]:
     """Providers from the variables that the vendors' own tools read. Only `demo` asks; `load` never does."""
+    environ = os.environ if environ is None else environ
     variables: tuple[tuple[Literal["openai", "anthropic"], str], ...] = (
         ("openai", "OPENAI_API_KEY"),
         ("anthropic", "ANTHROPIC_API_KEY"),
