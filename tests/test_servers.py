@@ -52,13 +52,16 @@ async def test_an_app_without_a_lifespan_is_served(server: Server) -> None:
 async def test_a_failed_start_comes_out(server: Server) -> None:
     """Nobody waits for a server whose app could not start."""
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        raise OSError("no database")
-        yield
+    class Lifespan:
+        def __init__(self, app: Starlette) -> None: ...
+
+        async def __aenter__(self) -> None:
+            raise OSError("no database")
+
+        async def __aexit__(self, *exc_info: object) -> None: ...
 
     with pytest.raises(Exception, match=r"ended before|startup|Lifespan"):
-        async with serving(Starlette(lifespan=lifespan), server):
+        async with serving(Starlette(lifespan=Lifespan), server):
             pytest.fail("the block must not begin")
 
 
