@@ -101,7 +101,7 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     config.include_date_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("ai_gateway.hypercorn")
-    config.loglevel = "WARNING"
+    config.errorlog.setLevel(logging.WARNING)  # what it says at INFO is said here already
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]

@@ -159,12 +159,11 @@ class _Dump:
 
 
 def _request_head(scope: Scope) -> bytes:
+    method: str = scope["method"]
     target: bytes = scope["raw_path"]
     if scope["query_string"]:
         target += b"?" + b"&".join(_masked_pair(pair) for pair in scope["query_string"].split(b"&"))
-    return (
-        scope["method"].encode("ascii") + b" " + target + b" HTTP/1.1\r\n" + _header_lines(scope["headers"])
-    )
+    return method.encode("ascii") + b" " + target + b" HTTP/1.1\r\n" + _header_lines(scope["headers"])
 
 
 def _answer_head(status: int, headers: Headers) -> bytes:
