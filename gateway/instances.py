@@ -221,8 +221,8 @@ def _check_bedrock(instance: Instance) -> None:
             "bedrock_access_keys" if len(ids) > len(secrets) else "bedrock_access_key_secrets"
         )
         raise SettingsError(
-            f"{place} is one half of an access key pair: {instance.label} has {len(ids)} access keys and "
-            f"{len(secrets)} secrets; add the missing half or remove it"
+            f"{place} is one half of an access key pair (access keys: {len(ids)}, secrets: {len(secrets)}); add the "
+            "missing half or remove it"
         )
     if not instance.value("bedrock_region") and not instance.value("bedrock_base_url"):
         raise SettingsError(

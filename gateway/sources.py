@@ -206,7 +206,8 @@ def parse_instance_target(target: str) -> tuple[int, str] | None:
 
 
 def _unknown(name: str, known: Iterable[str], where: str = "") -> SettingsError:
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
+    by_folded = {one.lower(): one for one in known}
+    nearest = by_folded[difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.0)[0]]
     return SettingsError(f"{name}{where} is not a setting; the nearest is {nearest}, so rename or remove it")
 
 
