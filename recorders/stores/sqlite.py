@@ -53,11 +53,18 @@ class _Connection:
         self._busy_timeout_s = busy_timeout_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{name}")
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._closed:
+            raise StoreError(f"{self._path}: closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     async def close(self) -> None:
+        """After what is running now; closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown(wait=False)
 
@@ -105,7 +112,6 @@ class SQLiteDatabase:
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
         self._writer = _Connection(self._path, busy_timeout_s=busy_timeout_s, name="writer")
         self._reader = _Connection(self._path, busy_timeout_s=busy_timeout_s, name="reader")
-        self._closed = False
 
     async def open(self) -> None:
         await self._writer.run(self._migrate)
@@ -131,10 +137,8 @@ class SQLiteDatabase:
         await self._writer.run(work)
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await self._reader.close()
-            await self._writer.close()
+        await self._reader.close()
+        await self._writer.close()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """The write lock that the transaction takes first is the lock between processes."""
