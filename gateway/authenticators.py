@@ -100,8 +100,10 @@ class HttpAuthenticator:
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._transport.handle_async_request(request)
         try:
+            if not isinstance(response.stream, httpx.AsyncByteStream):
+                raise _UselessAnswer("its answer has no asynchronous body")
             body = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.stream:
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     raise _UselessAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")

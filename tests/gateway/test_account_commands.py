@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gateway.account_commands import add_commands, run
+from gateway.accounts import Accounts, DatabaseAuthenticator
+from gateway.settings import GatewayOptions, Settings
+from providers.secret import Secret
+from recorders.stores.sqlite import SQLiteDatabase
+
+TOKEN_LINE = re.compile(r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22,}\n")
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Terminal:
+    """Runs a command line and shows what it printed."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self.capsys = capsys
+        self.database_url = f"sqlite:///{path}"
+        self.parser = argparse.ArgumentParser(prog="ai-gateway")
+        add_commands(self.parser.add_subparsers(required=True))
+
+    def __call__(self, line: str) -> Outcome:
+        settings = Settings(gateway=GatewayOptions(database_url=Secret(self.database_url)))
+        status = run(self.parser.parse_args(line.split()), settings)
+        return Outcome(status, *self.capsys.readouterr())
+
+    def token(self, line: str) -> str:
+        outcome = self(line)
+        assert TOKEN_LINE.fullmatch(outcome.out)
+        return outcome.out.strip()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(tmp_path / "new" / "gateway.db", capsys)
+
+
+def test_a_created_key_prints_its_token_alone_and_the_token_works(terminal: Terminal) -> None:
+    """`TOKEN=$(ai-gateway keys create --user anna)` is all one needs."""
+    assert terminal("users create anna --role auditor").status == 0
+    outcome = terminal("keys create --user anna --lifetime 90d")
+
+    assert outcome.status == 0
+    assert TOKEN_LINE.fullmatch(outcome.out)
+    assert outcome.out.strip() not in outcome.err
+    assert outcome.out.strip()[11:] not in outcome.err
+
+    async def who() -> tuple[str, str, int]:
+        database = SQLiteDatabase(terminal.path)
+        identity = await DatabaseAuthenticator(database).authenticate(Secret(outcome.out.strip()))
+        key = await Accounts(database).get_key(identity.api_key_id)
+        await database.close()
+        assert key.expires_at is not None
+        return identity.username, identity.role, (key.expires_at - key.created_at).days
+
+    assert asyncio.run(who()) == ("anna", "auditor", 90)
+
+
+def test_what_is_said_to_the_person_goes_to_standard_error(terminal: Terminal) -> None:
+    """Standard output is for programs."""
+    outcome = terminal("users create anna")
+
+    assert outcome.out == ""
+    assert outcome.err == "Created anna, member. A key: ai-gateway keys create --user anna\n"
+
+
+def test_keys_are_listed_without_secrets(terminal: Terminal) -> None:
+    """A table that a person can read, with what became of each key."""
+    terminal("users create anna")
+    terminal("users create benedict")
+    tokens = [
+        terminal.token("keys create --user anna"),
+        terminal.token("keys create --user benedict --lifetime 1d12h"),
+        terminal.token("keys create --user anna"),
+    ]
+    terminal(f"keys revoke {tokens[0][:10]}")
+    terminal("users suspend benedict")
+
+    outcome = terminal("keys list")
+
+    heading, *lines = outcome.out.splitlines()
+    assert heading.split() == ["ID", "USER", "STATE", "CREATED", "EXPIRES"]
+    assert [line.split()[:3] for line in lines] == [
+        [tokens[0][:10], "anna", "revoked"],
+        [tokens[1][:10], "benedict", "user"],
+        [tokens[2][:10], "anna", "good"],
+    ]
+    assert len({line.index("20") for line in lines if "good" in line or "revoked" in line}) == 1
+    assert "user suspended" in lines[1]
+    assert lines[1].endswith(" UTC")
+    assert lines[2].endswith(" never")
+    assert not [token for token in tokens if token[11:] in outcome.out + outcome.err]
+    assert len(terminal("keys list --user benedict").out.splitlines()) == 2
+
+
+def test_an_expired_key_is_listed_as_expired(terminal: Terminal) -> None:
+    """Though nobody revoked it."""
+    terminal("users create anna")
+    terminal("keys create --user anna --lifetime 1ms")
+
+    assert "expired" in terminal("keys list").out
+
+
+def test_users_are_listed_suspended_activated_and_deleted(terminal: Terminal) -> None:
+    """With what became of each."""
+    terminal("users create anna")
+    terminal("users create ben --role admin")
+    for line, said in (
+        ("users suspend ANNA", "Suspended anna.\n"),
+        ("users activate anna", "Activated anna.\n"),
+        ("users suspend anna", "Suspended anna.\n"),
+        ("users delete ben", "Deleted ben.\n"),
+    ):
+        assert terminal(line) == (0, "", said)
+
+    heading, line = terminal("users list").out.splitlines()
+    assert heading.split() == ["NAME", "ROLE", "STATUS", "CREATED"]
+    assert line.split()[:3] == ["anna", "member", "suspended"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("keys create --user nobody", "There is no user 'nobody'."),
+        ("keys list --user nobody", "There is no user 'nobody'."),
+        ("keys revoke AAAAAAAAAA", "There is no key 'AAAAAAAAAA'."),
+        ("users suspend nobody", "There is no user 'nobody'."),
+        ("users create anna", "There is already a user 'anna'."),
+        ("users create _x", "'_x' can't be the name of a user: "),
+        ("keys create --user anna --lifetime 0", "The lifetime of a key must be longer"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(terminal: Terminal, line: str, said: str) -> None:
+    """No traceback, and nothing on standard output."""
+    terminal("users create anna")
+
+    outcome = terminal(line)
+
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert outcome.err.startswith(f"ai-gateway: {said}")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "users create anna --role root",
+        "keys create --user anna --lifetime soon",
+        "keys create --user anna --lifetime 999999999999d",
+        "keys create",
+        "users",
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_status_2(
+    terminal: Terminal, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As argparse says it, before any database is opened."""
+    with pytest.raises(SystemExit) as caught:
+        terminal(line)
+
+    assert caught.value.code == 2
+    assert "usage: ai-gateway" in capsys.readouterr().err
+    assert not terminal.path.exists()
+
+
+def test_a_database_that_cannot_be_opened_is_named(terminal: Terminal, tmp_path: Path) -> None:
+    """The operator sees which file."""
+    (tmp_path / "file").touch()
+    terminal.database_url = f"sqlite:///{tmp_path}/file/x.db"
+
+    outcome = terminal("keys list")
+
+    assert outcome.status == 1
+    assert "file/x.db" in outcome.err
+
+
+def test_a_database_url_with_a_password_is_never_shown(terminal: Terminal) -> None:
+    """Not even when it can't be used."""
+    terminal.database_url = "postgresql://anna:hunter2@db/x"
+
+    outcome = terminal("keys list")
+
+    assert outcome.status == 1
+    assert "hunter2" not in outcome.out + outcome.err
