@@ -35,9 +35,9 @@ Command: TypeAlias = Callable[[argparse.Namespace, Settings, Sequence[str]], int
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser().parse_args(arguments)
+    args, rest = _parser().parse_known_args(arguments)
     try:
-        settings = load(flags_of(args), config=args.config)
+        settings = load(flags_of(args) | _unknown(rest), config=args.config)
         if "account_command" in args:
             return account_commands.run(args, settings)
         command: Command = args.command
@@ -48,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return 130
+
+
+def _unknown(rest: Sequence[str]) -> dict[str, str]:
+    """What the parser didn't know, for `load` to refuse with the nearest name that there is."""
+    flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    if rest and not flags:
+        raise SystemExit(_fail(ValueError(f"{rest[0]!r} is one word too many: see --help"), 2))
+    return dict.fromkeys(flags, "")
 
 
 def _fail(error: Exception, status: int) -> int:

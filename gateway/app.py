@@ -22,10 +22,10 @@ from gateway.aiohttp_transport import AiohttpTransport
 from gateway.authenticators import HttpAuthenticator, StaticAuthenticator
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.parts import Parts
-from gateway.settings import GatewayOptions, Settings
+from gateway.settings import DEFAULT, GatewayOptions, Settings
 from gateway.settings_error import SettingsError
 from gateway.stack import LAYERS, Layer, compose
-from middleware.errors import GatewayDisabled
+from middleware.errors import GatewayDisabled, ShuttingDown
 from middleware.upstream import Timeouts, Upstream
 from providers.base import Endpoint, Provider
 from providers.options import ProviderOptions
@@ -50,6 +50,15 @@ _T = TypeVar("_T")
 
 DRAIN_DEADLINE_S: Final = 10.0
 
+LATER: Final = (
+    "retention",
+    "max_concurrency",
+    "rate_limit",
+    "circuit_breaker_enabled",
+    "max_retries",
+    "chat_routing_enabled",
+)
+
 
 def create_app(
     settings: Settings | None = None,
@@ -60,8 +69,9 @@ def create_app(
     layers: Sequence[Layer] = LAYERS,
 ) -> Gateway:
     """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each."""
-    options = (settings or Settings()).gateway
-    return Gateway(options, authenticator=authenticator, store=store, transport=transport, layers=layers)
+    return Gateway(
+        settings or Settings(), authenticator=authenticator, store=store, transport=transport, layers=layers
+    )
 
 
 class Gateway:
@@ -69,14 +79,15 @@ class Gateway:
 
     def __init__(
         self,
-        options: GatewayOptions,
+        settings: Settings,
         *,
         authenticator: Authenticator | None,
         store: Store | None,
         transport: httpx.AsyncBaseTransport | None,
         layers: Sequence[Layer],
     ) -> None:
-        self.options = options
+        self.settings = settings
+        self.options = options = settings.gateway
         self.registry = Registry(_provider(given, options) for given in options.providers)
         self._own_transport = None if transport is not None else _transport(options)
         self._transport = transport or self._own_transport
@@ -86,10 +97,12 @@ class Gateway:
         self.drain = Drain(journal, self.store)
         observers = [structured_log] if options.structured_logging else []
         self._sink = JournalSink(journal, observers=observers)
-        self._authenticator = authenticator or self._make_authenticator()
+        self._parts = Parts(options, self.registry, authenticator or self._make_authenticator(), self._sink)
         self._pipeline = self._compose(layers)
         self._lifespan_router = Router(lifespan=self.lifespan)
+        self._shutting_down = compose(layers[:2], _refuse, self._parts)
         self._running = False
+        self._stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,12 +110,17 @@ class Gateway:
         elif scope["type"] == "websocket":
             await self._lifespan_router.not_found(scope, receive, send)
         elif self._running:
-            await self._pipeline(scope, receive, send)
+            app = self._shutting_down if self._stopping else self._pipeline
+            await app(scope, receive, send)
         else:
             raise RuntimeError(
                 "the gateway is not running: its host must enter app.lifespan, for example with "
                 "Starlette(..., lifespan=gateway_app.lifespan)"
             )
+
+    def refuse_new_requests(self) -> None:
+        """From now on a new request gets 503 with `Retry-After`; those that are running go on."""
+        self._stopping = True
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
@@ -110,15 +128,14 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             if self._own_transport is not None:
                 stack.push_async_callback(self._own_transport.aclose)
-            if self.database is not None:
-                await self.database.open()
-                stack.push_async_callback(self.database.close)
-            await self.store.open()
-            stack.push_async_callback(self.store.close)
+            for part in (self.database, self.store):
+                if part is not None:
+                    stack.push_async_callback(part.close)
+                    await part.open()
             self.drain.start()
             stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
             self._warn()
-            self._running = True
+            self._running, self._stopping = True, False
             try:
                 yield
             finally:
@@ -126,9 +143,8 @@ class Gateway:
 
     def _compose(self, layers: Sequence[Layer]) -> ASGIApp:
         options = self.options
-        parts = Parts(options, self.registry, self._authenticator, self._sink)
         if not options.enabled:
-            return compose(layers[:2], _disabled, parts)
+            return compose(layers[:2], _disabled, self._parts)
         upstream = Upstream(
             _existing(self._transport),
             timeouts=Timeouts(
@@ -140,7 +156,7 @@ class Gateway:
             on_client_left=options.client_left,
             drain_s=options.client_left_drain_timeout_s,
         )
-        return compose(layers, upstream, parts)
+        return compose(layers, upstream, self._parts)
 
     def _make_authenticator(self) -> Authenticator:
         options = self.options
@@ -170,7 +186,7 @@ class Gateway:
             log.warning("dumps are on: files below %s will hold prompts and answers", options.dump_dir)
         if not len(self.registry) and options.enabled:
             log.warning("no provider is configured: every request will be answered 404")
-        for name in _not_yet(options):
+        for name in _not_yet(self.settings):
             log.warning("%s is set, but this version does not act on it yet", name)
 
 
@@ -216,16 +232,17 @@ def _extra(paths: Iterable[str]) -> Iterable[Endpoint]:
     return (Endpoint(frozenset({"*"}), path) for path in paths)
 
 
-def _not_yet(options: GatewayOptions) -> Iterable[str]:
-    """Options that are read and checked, but whose layers come later."""
-    if options.max_concurrency:
-        yield "max_concurrency"
-    if options.rate_limit:
-        yield "rate_limit"
-    if options.circuit_breaker_enabled:
-        yield "circuit_breaker_enabled"
-    if any(len(provider.keys) > 1 for provider in options.providers):
+def _not_yet(settings: Settings) -> Iterable[str]:
+    """What was given although this version only reads and checks it: the layers behind it come later."""
+    for name in LATER:
+        if settings.origin(name) != DEFAULT:
+            yield name
+    if any(len(provider.keys) > 1 for provider in settings.gateway.providers):
         yield "a provider's second key"
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ShuttingDown
 
 
 async def _disabled(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
@@ -37,7 +36,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(server.listen(settings.host, settings.port))
         boxed = ""
-        providers = settings.gateway.providers or vendor_providers(os.environ)
+        providers = settings.gateway.providers or vendor_providers()
         if not providers:
             boxed = await stack.enter_async_context(_ProviderInTheBox())
             providers = _boxed_providers(boxed)

@@ -31,7 +31,9 @@ except ImportError:  # it is not built for every platform
     uvloop = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from gateway.app import Gateway
 
 log = logging.getLogger("ai_gateway.server")
 
@@ -84,10 +86,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None if uvloop is None else uvloop.new_event_loop
 
 
-async def serve(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
-    """Serve until a signal comes. Signals are this process's: call it from the main thread."""
-    stop = _stop_signal()
-    await serve_until(app, listener, stop, grace_s=settings.gateway.shutdown_grace_s)
+async def serve(app: Gateway, settings: Settings, listener: socket.socket) -> None:
+    """Serve until a signal comes. Signals are this process's: call it from the main thread.
+
+    The lifespan is entered here and not by hypercorn, so that what goes wrong in it comes out as it was raised.
+    """
+    stop = _stop_signal(app.refuse_new_requests)
+    async with app.lifespan():
+        await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
+    log.info("stopped")
 
 
 async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, grace_s: float) -> None:
@@ -105,10 +112,21 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
-    log.info("stopped")
 
 
-def _stop_signal() -> asyncio.Event:
+def _without_lifespan(app: ASGIApp) -> ASGIApp:
+    async def serving(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return serving
+
+
+def _stop_signal(on_stop: Callable[[], None]) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -118,6 +136,7 @@ def _stop_signal() -> asyncio.Event:
         log.info(
             "%s: no new requests, running ones may end; once more ends at once", signal.Signals(number).name
         )
+        on_stop()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

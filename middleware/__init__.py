@@ -1,1 +1,30 @@
-"""The layers: one file each, one public class per file, each a plain ASGI application around another."""
+"""The layers: one file each, one public class per file, each a plain ASGI application around another.
+
+They are imported from here for composing. `gateway.stack` has them in their order, with the reason for each place.
+"""
+
+from middleware.auth import AuthMiddleware
+from middleware.body import BodyMiddleware
+from middleware.dispatch import ProviderDispatch
+from middleware.dump import DumpMiddleware
+from middleware.errors import ErrorsMiddleware
+from middleware.governance import GovernanceMiddleware
+from middleware.header_strip import HeaderStripMiddleware
+from middleware.interception import InterceptionMiddleware
+from middleware.route import RouteMiddleware
+from middleware.telemetry import TelemetryMiddleware
+from middleware.upstream import Upstream
+
+__all__ = [
+    "AuthMiddleware",
+    "BodyMiddleware",
+    "DumpMiddleware",
+    "ErrorsMiddleware",
+    "GovernanceMiddleware",
+    "HeaderStripMiddleware",
+    "InterceptionMiddleware",
+    "ProviderDispatch",
+    "RouteMiddleware",
+    "TelemetryMiddleware",
+    "Upstream",
+]

@@ -14,7 +14,8 @@
     ├── Unavailable                 503  with Retry-After where it helps
     │   ├── AuthorityUnreachable    503  could not connect to authority
     │   ├── ProviderDisabled        503
-    │   └── RecordingFailed         503  failed to record interception
+    │   ├── RecordingFailed         503  failed to record interception
+    │   └── ShuttingDown            503
     ├── UpstreamUnreachable         502
     │   └── UpstreamBroke           502  after the answer began: seen as a cut, never as an end
     ├── UpstreamTimeout             504  says which of the four timeouts
@@ -133,6 +134,11 @@ class ProviderDisabled(Unavailable):
 class RecordingFailed(Unavailable):
     def __init__(self) -> None:
         super().__init__("failed to record interception", retry_after_s=5)
+
+
+class ShuttingDown(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("AI Gateway is shutting down", retry_after_s=5)
 
 
 class UpstreamUnreachable(GatewayError):
