@@ -100,7 +100,7 @@ class Gateway:
         self._parts = Parts(options, self.registry, authenticator or self._make_authenticator(), self._sink)
         self._pipeline = self._compose(layers)
         self._lifespan_router = Router(lifespan=self.lifespan)
-        self._shutting_down = compose(layers[:2], _refuse, self._parts)
+        self._shutting_down = compose(_outer(layers), _refuse, self._parts)
         self._running = False
         self._stopping = False
 
@@ -144,7 +144,7 @@ class Gateway:
     def _compose(self, layers: Sequence[Layer]) -> ASGIApp:
         options = self.options
         if not options.enabled:
-            return compose(layers[:2], _disabled, self._parts)
+            return compose(_outer(layers), _disabled, self._parts)
         upstream = Upstream(
             _existing(self._transport),
             timeouts=Timeouts(
@@ -188,6 +188,11 @@ class Gateway:
             log.warning("no provider is configured: every request will be answered 404")
         for name in _not_yet(self.settings):
             log.warning("%s is set, but this version does not act on it yet", name)
+
+
+def _outer(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers that every answer passes, also one that is given before anything is known of the request."""
+    return [layer for layer in layers if not layer.requires]
 
 
 def _database(options: GatewayOptions, *, needed: bool) -> Database | None:
