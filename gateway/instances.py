@@ -179,7 +179,7 @@ def _legacy(given: Mapping[str, Given], indexed: Iterable[Instance]) -> list[Ins
                 f"{place} configures a provider named {type_name}, and so does {taken[type_name].label}; remove "
                 f"{place}, or give {taken[type_name].label} another NAME"
             )
-    return [Instance(values, f"legacy {name}", name, name, named=False) for name, values in found.items()]
+    return [Instance(values, f"provider {name}", name, name, named=False) for name, values in found.items()]
 
 
 def _distinct(instances: Iterable[Instance]) -> dict[str, Instance]:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from gateway.database_url import problem_of, without_password
 from gateway.durations import format_duration, parse_duration
 from gateway.header_names import is_taken, is_token
 from gateway.sizes import format_size, parse_size
@@ -140,37 +141,15 @@ def _split(url: str) -> SplitResult | None:
     return None if " " in url else parts
 
 
-_DATABASES: Final = ("sqlite", "postgresql", "postgres")
-_HOSTS: Final = re.compile(r"[^:@]*(:[0-9]+)?|\[[^]]*\](:[0-9]+)?", re.ASCII)
-
-
 def _database_url(raw: object) -> Secret:
     text = _text(raw)
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in _DATABASES or "://" not in text:
-        raise Misfit("must be a URL that begins with sqlite:/// or postgresql://")
-    if parts.scheme != "sqlite" and not _is_unambiguous(parts):
-        raise Misfit("must have the special characters of its user and password percent-encoded")
+    if problem := problem_of(text):
+        raise Misfit(problem)
     return Secret(text)
 
 
-def _is_unambiguous(parts: SplitResult) -> bool:
-    """Whether no part of a password can have slipped into another part of the URL, where it would be shown."""
-    rest = parts.path + parts.query + parts.fragment
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    return "@" not in rest and not parts.fragment and all(_HOSTS.fullmatch(host) for host in hosts)
-
-
 def _show_database_url(url: Secret) -> str:
-    """The URL without its password, wherever it stands."""
-    parts = urlsplit(url.reveal_secret_value())
-    user, at, host = parts.netloc.rpartition("@")
-    shown_user = f"{user.partition(':')[0]}:***" if ":" in user else user
-    query = urlencode([(k, "***" if "pass" in k else v) for k, v in parse_qsl(parts.query)], safe="*/")
-    return f"{parts.scheme}://{shown_user}{at}{host}{parts.path}{'?' if query else ''}{query}"
+    return without_password(url.reveal_secret_value())
 
 
 def _secret(raw: object) -> Secret:

@@ -1,10 +1,8 @@
 """From YAML file, environment and flags to one table of values, each with the place it came from.
 
-dynaconf reads the YAML and lays the sources over each other, later ones winning: file, environment, flags. It is held
-to that. Left to itself it would also read `*_FOR_DYNACONF` and `DYNACONF_*` from the environment, load `.env`,
-`*.local.yaml` and included files, run a `dynaconf_hooks.py` that lies beside the file, and evaluate values that begin
-with `@format`, `@jinja` or `@read_file`. So its loaders are skipped but for the one of YAML, casting is off, and what
-is laid into it is already read by its kind: a token that begins with `@` or a key of digits arrives as it was written.
+dynaconf reads the YAML (`gateway.yaml_file`) and lays the sources over each other, later ones winning: file,
+environment, flags. What is laid into it is already read by its kind, so there is nothing left to cast or to evaluate:
+a token that begins with `@` or a key of digits arrives as it was written.
 
 Names are looked up in a `Catalogue`; an unknown one is an error that names the nearest. Within one source a value may
 be given once, except that the three prefixes may repeat each other. A variable that is set but empty counts as not
@@ -15,28 +13,22 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dynaconf import Dynaconf  # type: ignore[import-untyped]
-from dynaconf.loaders import yaml_loader  # type: ignore[import-untyped]
-from dynaconf.loaders.base import BaseLoader, SourceMetadata  # type: ignore[import-untyped]
+from dynaconf.loaders.base import SourceMetadata  # type: ignore[import-untyped]
 
 from gateway.kinds import Kind, Misfit
 from gateway.settings_error import SettingsError
+from gateway.yaml_file import load_yaml, quiet_dynaconf
 
 PREFIXES: Final = ("CODER_AI_GATEWAY_", "AI_GATEWAY_", "CODER_AIBRIDGE_")
 """The canonical prefix of variables, the short one, and the old one."""
 
-YAML_EXTENSIONS: Final = (".yaml", ".yml")
-
 SECTION: Final = "ai_gateway"
 """The YAML section and, with dashes, the beginning of the flags that belong to the gateway's own options."""
-
-_yaml = yaml_loader.yaml  # the parser that dynaconf brings along
 
 _FILE: Final = "_file"
 _INDEXED: Final = re.compile(r"PROVIDER_(0|[1-9][0-9]{0,3})_(.+)", re.ASCII)
@@ -92,7 +84,7 @@ def read_sources(
     catalogue: Catalogue, *, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
 ) -> dict[str, Given]:
     """Every value that was given, by its target; where several sources give one, the strongest."""
-    store = _quiet_dynaconf()
+    store = quiet_dynaconf()
     layers = (
         ("yaml", _yaml_layer(catalogue, config) if config else ()),
         ("environment", _environment_layer(catalogue, environ)),
@@ -105,23 +97,6 @@ def read_sources(
             store.set(target, given, loader_identifier=SourceMetadata(loader, given.origin))
         targets |= values.keys()
     return {target: store.get(target) for target in sorted(targets)}
-
-
-def _quiet_dynaconf() -> Dynaconf:
-    """A dynaconf that reads what it is told to and nothing else."""
-    return Dynaconf(
-        dynaconf_skip_loaders=True,
-        dynaconf_skip_validators=True,
-        auto_cast=False,
-        dynaboxify=False,
-        dotted_lookup=False,
-        encoding="utf-8",
-        environments=False,
-        load_dotenv=False,
-        merge_enabled=False,
-        nested_separator=False,
-        sysenv_fallback=False,
-    )
 
 
 def _once(layer: Iterable[tuple[str, Given]]) -> dict[str, Given]:
@@ -237,7 +212,7 @@ def _flag_layer(catalogue: Catalogue, flags: Mapping[str, str]) -> Iterator[tupl
 
 
 def _yaml_layer(catalogue: Catalogue, config: Path) -> Iterator[tuple[str, Given]]:
-    document = _load_yaml(config)
+    document = load_yaml(config)
     section = document.pop(SECTION, None)
     yield from _mapping(config, "", document, catalogue.process, extra=[SECTION])
     if section is None:
@@ -279,43 +254,3 @@ def _mapping(
             spelled = f"{path}{key}"
             place = f"{spelled} in {config}"
             yield _read(_at(names[name], index), raw, origin=str(config), place=place, spelled=spelled)
-
-
-def _load_yaml(config: Path) -> dict[Any, Any]:
-    """The document as dynaconf's YAML loader reads it, names as written."""
-    if config.suffix not in YAML_EXTENSIONS:
-        raise SettingsError(f"the configuration file {config} must be named *.yaml or *.yml; rename it")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            document = _yaml_loader().get_source_data([str(config)]).get(str(config), {})
-    except UserWarning:
-        raise SettingsError(
-            f"the configuration file {config} can't be read; correct the path or its rights"
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"the configuration file {config} is not UTF-8 text; correct it") from None
-    except (_yaml.YAMLError, _yaml.error.MarkedYAMLFutureWarning) as error:
-        raise SettingsError(
-            f"the configuration file {config} is not valid YAML{_line(error)}; correct it"
-        ) from None
-    if not isinstance(document, dict):
-        raise SettingsError(f"the configuration file {config} must hold a mapping of options; correct it")
-    return document
-
-
-def _yaml_loader() -> BaseLoader:
-    return BaseLoader(
-        obj=_quiet_dynaconf(),
-        env="_envless",
-        identifier="yaml",
-        extensions=YAML_EXTENSIONS,
-        file_reader=_yaml.safe_load,
-        string_reader=_yaml.safe_load,
-    )
-
-
-def _line(error: Exception) -> str:
-    """Where the error stands. Its own text is left out, because it quotes the file."""
-    mark = getattr(error, "problem_mark", None)
-    return f" in line {mark.line + 1}" if mark else ""

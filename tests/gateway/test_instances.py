@@ -335,7 +335,7 @@ def test_the_legacy_bedrock_settings_are_checked_like_any_other() -> None:
         "add the missing half or remove it"
     )
     assert refusal({"AI_GATEWAY_BEDROCK_MODEL": "canary"}) == (
-        "AI_GATEWAY_BEDROCK_MODEL needs a place to go: give legacy anthropic a BEDROCK_REGION or a "
+        "AI_GATEWAY_BEDROCK_MODEL needs a place to go: give provider anthropic a BEDROCK_REGION or a "
         "BEDROCK_BASE_URL, or remove it"
     )
 

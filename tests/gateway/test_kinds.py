@@ -50,7 +50,7 @@ ROUTES = routes(("openai", "anthropic"))
         (HTTP_URL, "http://[::1]:8080", "http://[::1]:8080"),
         (HTTP_URL, "", ""),
         (HEADER_NAME, "X-Actor", "X-Actor"),
-        (DATABASE_URL, "sqlite:///a@b#c.db", Secret("sqlite:///a@b#c.db")),
+        (DATABASE_URL, "sqlite:///a@b%23c.db", Secret("sqlite:///a@b%23c.db")),
         (DATABASE_URL, "postgresql://u:p%40@a:1,b:2/db", Secret("postgresql://u:p%40@a:1,b:2/db")),
         (DATABASE_URL, "postgres://u@[::1]:5432/db", Secret("postgres://u@[::1]:5432/db")),
         (SECRET, "@format {env[HOME]}", Secret("@format {env[HOME]}")),
@@ -126,37 +126,6 @@ def test_what_is_not_of_a_kind_is_refused_without_being_repeated(
         kind.read(raw)
     assert str(refused.value) == problem
     assert "4711" not in repr(refused.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://u:ss#rest@h/db",
-        "postgresql://u:12/rest@h/db",
-        "postgresql://u:12?rest@h/db",
-        "postgresql://u:rest",
-        "postgresql://u:12#rest",
-    ],
-)
-def test_a_password_that_slips_into_another_part_of_the_url_is_refused(url: str) -> None:
-    """Unescaped delimiters would put a piece of the password where it is shown."""
-    with pytest.raises(Misfit, match="percent-encoded") as refused:
-        DATABASE_URL.read(url)
-    assert "rest" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("sqlite:///data/ai-gateway.db", "sqlite:///data/ai-gateway.db"),
-        ("postgresql://u@h/db", "postgresql://u@h/db"),
-        ("postgresql://u:rest@h:5432/db?sslmode=require", "postgresql://u:***@h:5432/db?sslmode=require"),
-        ("postgresql://h/db?user=u&password=rest&sslpassword=rest", "postgresql://h/db?user=u&password=***&sslpassword=***"),
-    ],
-)  # fmt: skip
-def test_a_database_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    """What helps the operator stays readable; passwords go, in the authority and in the query."""
-    assert DATABASE_URL.show(DATABASE_URL.read(url)) == shown
 
 
 @pytest.mark.parametrize("kind", [SECRET, ONE_KEY, SEVERAL_KEYS])

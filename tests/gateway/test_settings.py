@@ -8,8 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.settings import (
+    CATALOGUE,
     GATEWAY_OPTIONS,
     PROCESS_OPTIONS,
     GatewayOptions,
@@ -106,10 +109,10 @@ def field_value(settings: Settings, name: str) -> object:
     raise LookupError(name)
 
 
-def refusal(**given: Any) -> str:
+def refusal(**sources: Any) -> str:
     """The sentence with which `load` refuses."""
     with pytest.raises(SettingsError) as refused:
-        load(given.get("flags"), config=given.get("config"), environ=given.get("environ", {}))
+        load(sources.get("flags"), config=sources.get("config"), environ=sources.get("environ", {}))
     return str(refused.value)
 
 
@@ -290,3 +293,27 @@ def _names(node: ast.Attribute | ast.ImportFrom) -> set[str]:
     if isinstance(node, ast.ImportFrom):
         return {alias.name for alias in node.names} if node.module == "os" else set()
     return {node.attr} if isinstance(node.value, ast.Name) and node.value.id == "os" else set()
+
+
+@given(
+    variable=st.sampled_from(
+        [
+            *(PREFIXES[0] + name.upper() for name in [*CATALOGUE.process, *CATALOGUE.section]),
+            *(f"{PREFIXES[0]}PROVIDER_0_{name.upper()}" for name in CATALOGUE.instance),
+        ]
+    ),
+    text=st.sampled_from(
+        ["{}", "https://{}", "https://u:{}@h", "postgresql://{}:{}@h/db", "a,{}", "openai={}", "0{}"]
+    )
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+)
+def test_whatever_a_variable_holds_is_accepted_or_refused_in_a_sentence(variable: str, text: str) -> None:
+    """No text leads to another error, and no error repeats the text."""
+    environ = {f"{PREFIXES[0]}PROVIDER_0_TYPE": "anthropic", variable: text.replace("{}", "canary-canary")}
+    refused = ""
+    try:
+        load(environ=environ)
+    except SettingsError as error:
+        refused = str(error)
+    assert "canary" not in refused
+    assert "\n" not in refused
