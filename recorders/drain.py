@@ -95,8 +95,10 @@ class Drain:
         return DrainStats(self._stored, self._failures, self._refused, backlog.records, backlog.oldest_age_s)
 
     def start(self) -> None:
-        """Begin, also with what the journal already holds."""
+        """Begin, also with what the journal already holds; after `stop`, begin again."""
         if self._task is None:
+            # Events belong to the event loop that waits for them first, and this may be another one.
+            self._wake, self._hurry, self._empty = asyncio.Event(), asyncio.Event(), asyncio.Event()
             self._appended()
             self._task = asyncio.create_task(self._run(), name="recorders.drain")
 
@@ -105,9 +107,15 @@ class Drain:
         if self._task is None:
             raise RuntimeError("the drain is not running")
         self._appended()
-        self._hurry.set()
-        await wait_at_most(self._empty, deadline_s)
-        return self._empty.is_set()
+        try:
+            async with asyncio.timeout(deadline_s):
+                # Records may come between the moment when all is stored and the one in which this task hears of it.
+                while not self._empty.is_set():
+                    self._hurry.set()
+                    await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def stop(self, deadline_s: float) -> int:
         """Flush, then end. Returns how many records are left in the journal, which keeps them if it can."""

@@ -31,7 +31,7 @@ _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7
 
 def structured_log(record: Record) -> None:
     """An `Observer`: logs the record's fields, and its type as `record_type`."""
-    _log.info(MESSAGE, extra=msgspec.to_builtins(record))
+    _log.info(MESSAGE, extra=msgspec.to_builtins(record, enc_hook=str))
 
 
 class JsonFormatter(logging.Formatter):

@@ -51,22 +51,27 @@ class _Connection:
     def __init__(self, path: Path, *, busy_timeout_s: float, name: str) -> None:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{name}")
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
-        self._closed = False
+        self.open()
+
+    def open(self) -> None:
+        """Be ready, at first and after `close`; the file is opened by the first work."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{self._name}")
 
     async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._closed:
+        if self._thread is None:
             raise StoreError(f"{self._path}: closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     async def close(self) -> None:
         """After what is running now; closing again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown(wait=False)
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+            thread.shutdown(wait=False)
 
     def _work(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
@@ -114,6 +119,9 @@ class SQLiteDatabase:
         self._reader = _Connection(self._path, busy_timeout_s=busy_timeout_s, name="reader")
 
     async def open(self) -> None:
+        """Migrate; after `close`, open again."""
+        self._writer.open()
+        self._reader.open()
         await self._writer.run(self._migrate)
 
     async def fetch(self, sql: str, *parameters: Value) -> list[Row]:

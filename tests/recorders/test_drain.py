@@ -234,6 +234,26 @@ async def test_stopping_stores_what_was_left() -> None:
     assert store.starts == [samples.start()]
 
 
+async def test_a_record_that_comes_while_a_flush_ends_is_waited_for() -> None:
+    """A request that ends during shutdown leaves its last records when the rest is just stored."""
+    journal = MemoryJournal()
+    first, *late = samples.whole()
+
+    class Crossing(MemoryStore):
+        async def write(self, records: Sequence[Record]) -> None:
+            await super().write(records)
+            if late:
+                asyncio.get_running_loop().call_soon(journal.append, late.pop(0))
+
+    store = Crossing()
+    async with draining(journal, store) as drain:
+        journal.append(first)
+
+        assert await drain.flush(DEADLINE_S)
+
+        assert store.records == samples.whole()
+
+
 async def test_a_flush_cuts_a_backoff_short_once() -> None:
     """At shutdown the store gets another chance at once, but a failing one isn't hammered."""
     journal = MemoryJournal()
@@ -286,3 +306,17 @@ async def test_waiting_at_most_ends_with_the_event_or_the_time() -> None:
     event.set()
 
     await wait_at_most(event, 3600)
+
+
+def test_a_drain_can_be_started_again_in_another_event_loop() -> None:
+    """An application that is started twice in one process records both times."""
+    journal, store = MemoryJournal(), MemoryStore()
+    drain = Drain(journal, store)
+
+    async def once(interception_id: str) -> int:
+        drain.start()
+        journal.append(samples.start(interception_id))
+        return await drain.stop(DEADLINE_S)
+
+    assert asyncio.run(once("a")) == asyncio.run(once("b")) == 0
+    assert store.starts == [samples.start("a"), samples.start("b")]

@@ -161,3 +161,13 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
     logging.getLogger("x").info("hello")
     assert "hello" in (tmp_path / "a").read_text()
+
+
+def test_metadata_of_a_host_that_is_no_json_is_logged_as_text(tmp_path: Path) -> None:
+    """One odd value doesn't cost the line."""
+    configure_logging("", str(tmp_path / "log.json"))
+
+    structured_log(samples.start(metadata={"path": Path("/x"), "kind": object}))
+
+    fields = json.loads((tmp_path / "log.json").read_text())
+    assert fields["metadata"] == {"path": "/x", "kind": "<class 'object'>"}

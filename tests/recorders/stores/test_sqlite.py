@@ -288,3 +288,45 @@ async def test_a_closed_database_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=r"x\.db: closed"):
         await database.fetch("SELECT 1")
+
+
+async def test_a_closed_database_can_be_opened_again(database: SQLiteDatabase) -> None:
+    """An application may be started twice in one process."""
+    await database.execute(INSERT, "a")
+    await database.close()
+
+    await database.open()
+
+    assert await ids(database) == ["a"]
+
+
+async def test_a_commit_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    """What is checked only at the end is refused as a whole, and the next transaction begins afresh."""
+    later = "CREATE TABLE parts (thing TEXT REFERENCES things (id) DEFERRABLE INITIALLY DEFERRED)"
+    database = SQLiteDatabase(
+        tmp_path / "x.db", migrations=[THINGS, Migration(2, "parts", (later,))], busy_timeout_s=0.0
+    )
+    await database.open()
+    part = Statement("INSERT INTO parts (thing) VALUES (?)", ("a",))
+
+    with pytest.raises(RecordsRefused, match=r"x\.db: FOREIGN KEY"):
+        await database.transaction([part])
+    assert await database.fetch("SELECT * FROM parts") == []
+    await database.transaction([part, Statement(INSERT, ("a",))])
+
+    assert await database.fetch("SELECT * FROM parts") == [{"thing": "a"}]
+    await database.close()
+
+
+async def test_waiting_for_another_process_to_set_up_the_file_has_an_end(tmp_path: Path) -> None:
+    """And the error names the file."""
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    database = SQLiteDatabase(tmp_path / "x.db", migrations=[THINGS], busy_timeout_s=0.03)
+
+    with pytest.raises(StoreError, match=r"x\.db: database is locked"):
+        await database.open()
+    other.close()
+
+    await database.open()
+    await database.close()
