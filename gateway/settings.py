@@ -20,6 +20,7 @@ from gateway.instances import (
     INSTANCE_KINDS,
     LEGACY_SETTINGS,
     TYPE_NAMES,
+    Instance,
     gather_instances,
     legacy_target,
     options_of_instance,
@@ -41,7 +42,7 @@ from gateway.kinds import (
 from gateway.options import Help, Option, options_of
 from gateway.settings_error import SettingsError
 from gateway.sizes import MEBIBYTE
-from gateway.sources import Catalogue, Given, Spelling, read_sources, spellings
+from gateway.sources import Catalogue, Given, Spelling, instance_target, read_sources, spellings
 from providers.options import ProviderOptions
 from providers.secret import Secret
 
@@ -207,14 +208,15 @@ def load(
     gateway["providers"] = tuple(options_of_instance(instance) for instance in instances)
     settings = msgspec.convert({**_values(PROCESS_OPTIONS, given), "gateway": gateway}, Settings)
     _check(settings, given)
-    origins = {
-        option.name: given[option.name].origin
-        for option in (*PROCESS_OPTIONS, *GATEWAY_OPTIONS)
-        if option.name in given
-    }
+    return msgspec.structs.replace(settings, origins=_origins(given, instances))
+
+
+def _origins(given: Mapping[str, Given], instances: list[Instance]) -> dict[str, str]:
+    """Where each value came from: options by their name, the rest by their place among the instances."""
+    origins = {name: one.origin for name, one in given.items() if "." not in name}
     for index, instance in enumerate(instances):
-        origins |= {f"providers.{index}.{field}": one.origin for field, one in instance.given.items()}
-    return msgspec.structs.replace(settings, origins=origins)
+        origins |= {instance_target(index, field): one.origin for field, one in instance.given.items()}
+    return origins
 
 
 def _values(options: tuple[Option, ...], given: Mapping[str, Given]) -> dict[str, Any]:
@@ -225,9 +227,10 @@ def _check(settings: Settings, given: Mapping[str, Given]) -> None:
     """What options demand of each other."""
     options = settings.gateway
     if options.actor_id_header.lower() == options.actor_username_header.lower():
-        raise SettingsError(
-            "actor_id_header and actor_username_header are the same header; rename one of them"
+        place = next(
+            given[name].place for name in ("actor_id_header", "actor_username_header") if name in given
         )
+        raise SettingsError(f"{place} names the header that the other actor header has; rename one of them")
     if options.auth == "http" and not options.auth_url:
         raise SettingsError(
             f"{given['auth'].place} asks for http, which needs auth_url; set it or change auth"

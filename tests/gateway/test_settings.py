@@ -207,7 +207,7 @@ def test_settings_do_not_change() -> None:
         ),
         (
             {"AI_GATEWAY_ACTOR_ID_HEADER": "x-ai-bridge-actor-metadata-username"},
-            "actor_id_header and actor_username_header are the same header; rename one of them",
+            "AI_GATEWAY_ACTOR_ID_HEADER names the header that the other actor header has; rename one of them",
         ),
     ],
 )
