@@ -93,7 +93,7 @@ def _guide(base: str, token: str, providers: tuple[ProviderOptions, ...], *, box
         "The gateway is yours to try: a user, a key for a day, "
         + ("and a provider in the box." if boxed else "and your own providers."),
         "",
-        f"  export AI_GATEWAY_TOKEN={token}",
+        f"  export GATEWAY_TOKEN={token}",
     ]
     if "openai" in by_type:
         lines += _openai_lines(
@@ -114,13 +114,13 @@ def _openai_lines(url: str, model: str) -> list[str]:
     return [
         "",
         "  # curl",
-        f'  curl {url}/chat/completions -H "Authorization: Bearer $AI_GATEWAY_TOKEN" \\',
+        f'  curl {url}/chat/completions -H "Authorization: Bearer $GATEWAY_TOKEN" \\',
         f"    -H 'Content-Type: application/json' -d '{body}'",
         "",
         "  # Codex",
         f"  codex exec --skip-git-repo-check -m {model} -c model_provider=gateway \\",
         f'    -c \'model_providers.gateway={{name="gateway", base_url="{url}", '
-        'env_key="AI_GATEWAY_TOKEN", wire_api="responses"}\' "Hello"',
+        'env_key="GATEWAY_TOKEN", wire_api="responses"}\' "Hello"',
     ]
 
 
@@ -128,6 +128,6 @@ def _anthropic_lines(url: str, model: str) -> list[str]:
     return [
         "",
         "  # Claude Code",
-        f"  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=$AI_GATEWAY_TOKEN \\",
+        f"  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=$GATEWAY_TOKEN \\",
         f'    ANTHROPIC_MODEL={model} CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 claude -p "Hello"',
     ]

@@ -53,7 +53,6 @@ class ProviderDispatch:
         url = provider.url
         scheme, host = url.scheme, url.hostname or ""
         raw_path = (url.path.rstrip("/") + quote(route.upstream_path, safe=PATH_SAFE)).encode("ascii")
-        query = b"&".join(part for part in (url.query.encode("ascii"), scope["query_string"]) if part)
         return {
             **scope,
             "scheme": scheme,
@@ -61,7 +60,6 @@ class ProviderDispatch:
             "root_path": "",
             "path": url.path.rstrip("/") + route.upstream_path,
             "raw_path": raw_path,
-            "query_string": query,
             "headers": self._headers(scope, exchange, provider, route),
         }
 
