@@ -33,7 +33,8 @@ def event_end(data: bytes | bytearray, start: int = 0) -> int:
 def data_of(event: bytes) -> bytes:
     """The `data` of an event as `EventSplitter` gives it: its data lines, joined by LF."""
     start = 0 if event.startswith(b"data:") else event.find(b"\ndata:") + 1
-    if event.startswith(b"data:", start) and event.find(b"\n", start) == -1:
+    alone = event.find(b"\n", start) == -1 and event.find(b"data\n", 0, start) == -1
+    if alone and event.startswith(b"data:", start):
         return event[start + 5 :].removeprefix(b" ")
     return b"\n".join(_values(event, b"data"))
 
