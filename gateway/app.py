@@ -132,6 +132,8 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
+            if isinstance(self._parts.authenticator, CachingAuthenticator):
+                stack.push_async_callback(self._parts.authenticator.close)
             self.drain.start()
             stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
             self._warn()
