@@ -17,6 +17,7 @@ from gateway.accounts import ROLES, AccountError, Accounts, ApiKey, utc_now
 from gateway.durations import parse_duration
 from gateway.settings import Settings
 from recorders.stores.base import StoreError
+from recorders.stores.database import Database
 from recorders.stores.urls import database_for
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ def _add_key_commands(subparsers: _SubParsers, parents: list[argparse.ArgumentPa
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Do what was parsed, on the configured database. The exit status: 0, or 1 after one sentence on why not."""
     try:
-        asyncio.run(_run(args, settings.gateway.database_url.reveal_secret_value()))
-    except (AccountError, StoreError, ValueError) as error:
-        _say(f"ai-gateway: {error}")
-        return 1
+        database = database_for(settings.gateway.database_url.reveal_secret_value())
+    except ValueError as error:
+        return _fail(error)
+    try:
+        asyncio.run(_run(args, database))
+    except (AccountError, StoreError) as error:
+        return _fail(error)
     return 0
 
 
-async def _run(args: argparse.Namespace, database_url: str) -> None:
-    database = database_for(database_url)
+async def _run(args: argparse.Namespace, database: Database) -> None:
     try:
         await database.open()
         await args.account_command(Accounts(database), args)
@@ -164,3 +167,8 @@ def _print(line: str) -> None:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
+
+
+def _fail(error: Exception) -> int:
+    _say(f"ai-gateway: {error}")
+    return 1

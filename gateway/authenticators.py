@@ -8,6 +8,7 @@ around any of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -99,17 +100,16 @@ class HttpAuthenticator:
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._transport.handle_async_request(request)
-        try:
-            if not isinstance(response.stream, httpx.AsyncByteStream):
-                raise _UselessAnswer("its answer has no asynchronous body")
+        stream = response.stream
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise _UselessAnswer("its answer can't be read asynchronously")
+        async with contextlib.aclosing(stream):
             body = bytearray()
-            async for chunk in response.stream:
+            async for chunk in stream:
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
                     raise _UselessAnswer(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
             return response.status_code, bytes(body)
-        finally:
-            await response.aclose()
 
 
 class StaticAuthenticator:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -50,6 +50,13 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+class SyncBody(httpx.SyncByteStream):
+    """What an asynchronous transport must not give."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([json.dumps(ANNA).encode()])
 
 
 def answering(**changes: Any) -> ControlPlane:
@@ -125,6 +132,7 @@ async def test_a_user_who_is_not_active_is_refused(status: str) -> None:
         lambda: httpx.Response(200, content=b'{"id": "u1", "username": "anna"}'),
         lambda: httpx.Response(200, content=b'{"id": 1, "username": "anna", "status": "active"}'),
         lambda: httpx.Response(200, content=b""),
+        lambda: httpx.Response(200, stream=SyncBody()),
     ],
 )
 async def test_anything_that_says_nothing_about_the_token_counts_as_unreachable(

@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import enum
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from recorders import codec
-from recorders.records import Record, TokenUsage
+from recorders.records import PromptUsage, Record, TokenUsage
 from tests.recorders import samples
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[]))
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=10,
+)
 
 
 @pytest.mark.parametrize("record", samples.whole(), ids=lambda record: type(record).__name__)
@@ -48,3 +57,15 @@ def test_values_that_json_does_not_know_become_their_text() -> None:
 
     assert isinstance(back, TokenUsage)
     assert back.metadata == {"a": "strange\ufffd", "b": "red", "(1, 2)": None}
+
+
+@given(prompt=ANY_TEXT, metadata=st.dictionaries(ANY_TEXT, ANY_JSON, max_size=3))
+def test_whatever_a_client_sends_can_be_encoded_and_read_back(
+    prompt: str, metadata: dict[str, object]
+) -> None:
+    """No text and no JSON loses a record, and what is well-formed stays as it was."""
+    back = codec.decode(codec.encode(samples.prompt(prompt=prompt, metadata=metadata)))
+
+    assert isinstance(back, PromptUsage)
+    assert back.prompt == codec.plain(prompt)
+    assert codec.plain(back.prompt) == back.prompt

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from recorders.journal import Batch, MemoryJournal
 from recorders.records import Record
 from recorders.stores.base import RecordsRefused, StoreError
 from recorders.stores.memory import MemoryStore
+from recorders.stores.sqlite import SQLiteDatabase, SQLiteStore
 from tests.recorders import samples
 
 DEADLINE_S = 10.0
@@ -288,6 +291,35 @@ async def test_starting_twice_makes_one_drain() -> None:
         await drain.flush(DEADLINE_S)
 
     assert store.batches == [1]
+
+
+async def test_records_wait_while_another_process_locks_the_database(tmp_path: Path) -> None:
+    """With the real store: nothing is lost and nothing is doubled."""
+    store = SQLiteStore(tmp_path / "x.db", busy_timeout_s=0.0)
+    await store.open()
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    failed: list[float] = []
+
+    async def unlock_after_three(event: asyncio.Event, seconds: float) -> None:
+        failed.extend([seconds] if seconds else [])
+        if len(failed) == 3:
+            other.close()
+
+    journal = MemoryJournal()
+    drain = Drain(journal, store, linger_s=0.0, pause=unlock_after_three)
+    drain.start()
+    for record in samples.whole():
+        journal.append(record)
+    assert await drain.flush(DEADLINE_S)
+    assert await drain.stop(DEADLINE_S) == 0
+
+    database = SQLiteDatabase(tmp_path / "x.db")
+    rows = await database.fetch("SELECT id, outcome FROM aibridge_interceptions")
+    assert rows == [{"id": "i1", "outcome": "completed"}]
+    assert len(failed) == 3
+    await database.close()
+    await store.close()
 
 
 def test_the_backoff_doubles_up_to_its_bound_and_spreads() -> None:
