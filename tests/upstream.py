@@ -60,6 +60,8 @@ class Received:
     query: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
+    chunks: list[bytes] = field(default_factory=list, repr=False)
+    """What the provider has said so far, chunk by chunk."""
     disconnected: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     """The other side left before its answer had ended."""
     answered: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -172,6 +174,7 @@ async def _answer(reply: Reply, request: Received, send: Send) -> None:
             request.answered.set()
             raise ConnectionCut
         else:
+            request.chunks.append(step)
             await send({"type": "http.response.body", "body": step, "more_body": True})
         if request.disconnected.is_set():
             return

@@ -1,0 +1,81 @@
+"""Plays one turn: client, tap, gateway and scripted provider, each started and ended here.
+
+    client ─▶ tap ─▶ ai-gateway serve ─▶ scripted provider
+
+The client works in empty folders, and finds a fence where the internet would be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from tests.answers.agent import Agent
+from tests.answers.turn import ToolUse
+from tests.e2e.clients import Access, Client, Outcome, run
+from tests.e2e.fence import fenced
+from tests.e2e.gateway import Gateway, serving_gateway
+from tests.e2e.records import Recorded, read_records
+from tests.e2e.tap import Exchanged, tapped
+from tests.servers import serving
+from tests.upstream import Received, Upstream
+
+Mode: TypeAlias = Literal["centralized", "byok"]
+MODES: tuple[Mode, ...] = ("centralized", "byok")
+
+ANSWER = "The greeting is written, said the scripted model."
+THOUGHT = "A file is asked for."
+OWN_KEY = "fake-own-key-of-the-user"
+USER = "alice"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Everything that can be known of a turn after it."""
+
+    client: Client
+    mode: Mode
+    access: Access
+    tool: ToolUse
+    work: Path
+    outcome: Outcome
+    sent: list[Exchanged]
+    """What the client exchanged with the gateway."""
+    seen: list[Received]
+    """What the provider got."""
+    recorded: Recorded
+    gateway_log: str
+    database: bytes
+    attempts_to_leave: list[str]
+
+
+async def play(client: Client, mode: Mode, binaries: Path, folder: Path) -> Played:
+    """One turn of `client` in `mode`, with everything it leaves below `folder`."""
+    home, work, state = (folder / name for name in ("home", "work", "gateway"))
+    for path in (home, work, state):
+        path.mkdir()
+    tool = client.tool(work)
+    upstream = Upstream(Agent(tool, ANSWER, THOUGHT))
+    async with fenced() as fence, serving(upstream) as upstream_url:
+        gateway = Gateway(state, upstream_url)
+        await gateway.command("users", "create", USER)
+        token = await gateway.command("keys", "create", "--user", USER)
+        own_key = OWN_KEY if mode == "byok" else None
+        async with serving_gateway(gateway), tapped(gateway.port) as tap:
+            access = Access(f"{tap.url}/api/v2/ai-gateway/{client.instance}", token, own_key)
+            outcome = await run(client, binaries, access, home, work, fence.url)
+    return Played(
+        client,
+        mode,
+        access,
+        tool,
+        work,
+        outcome,
+        tap.exchanges(),
+        upstream.requests,
+        read_records(gateway.database),
+        "\n".join(gateway.log),
+        b"".join(path.read_bytes() for path in state.iterdir() if path.is_file()),
+        fence.attempts,
+    )
