@@ -91,7 +91,8 @@ class Gateway:
         self.registry = Registry(_provider(given, options) for given in options.providers)
         self._own_transport = None if transport is not None else _transport(options)
         self._transport = transport or self._own_transport
-        self.database = _database(options, needed=store is None or authenticator is None)
+        asks_database = authenticator is None and options.auth == "database"
+        self.database = _database(options, needed=store is None or asks_database)
         self.store: Store = store or SqlStore(_existing(self.database))
         journal = MemoryJournal()
         self.drain = Drain(journal, self.store)
