@@ -5,8 +5,8 @@ and the governance header; sets `credential_kind`. Refuses BYOK where the operat
 
 - centralized: the gateway token came in the provider's own header. Every credential slot is emptied; dispatch adds
   the organisation's key.
-- byok: the governance header is there, so `Authorization` and `X-Api-Key` are the user's own and stay. Without either
-  of them the request is centralized after all.
+- byok: the governance header is there, so `Authorization` and `X-Api-Key` are the user's own and stay. Without a
+  bearer or a key in them the request is centralized after all.
 
 It does not know providers: which of two user credentials wins is the provider's matter.
 """
@@ -20,12 +20,13 @@ from urllib.parse import unquote_to_bytes
 
 from middleware.errors import ByokDisabled
 from middleware.exchange import GOVERNANCE_HEADER, Exchange, header
-from providers.base import Headers
+from providers.base import BEARER, X_API_KEY, Headers
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-USER_SLOTS: Final = frozenset({b"authorization", b"x-api-key"})
+USER_CREDENTIALS: Final = (BEARER, X_API_KEY)
+USER_SLOTS: Final = frozenset(slot.header for slot in USER_CREDENTIALS)
 CREDENTIAL_SLOTS: Final = USER_SLOTS | {
     b"api-key",
     b"x-goog-api-key",
@@ -82,13 +83,18 @@ def _holds(value: bytes, needle: bytes) -> bool:
     if scheme.lower() != b"basic":
         return False
     try:
-        return needle in base64.b64decode(parameter.strip())
+        return needle in base64.b64decode(parameter.strip() + b"==")  # lenient readers do without padding too
     except binascii.Error:
         return False
 
 
 def _any_user_credential(headers: Headers) -> bool:
-    return any(name.lower() in USER_SLOTS and value.strip() for name, value in headers)
+    return any(
+        slot.read(value)
+        for name, value in headers
+        for slot in USER_CREDENTIALS
+        if slot.header == name.lower()
+    )
 
 
 def _clean_query(query: bytes, needle: bytes) -> bytes:

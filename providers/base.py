@@ -189,11 +189,12 @@ class Slot:
 
     def read(self, value: bytes) -> Secret | None:
         """The secret in a header value, or None when it has another scheme or is empty."""
-        text = value.decode("latin-1").strip()
-        if not text.lower().startswith(self.scheme.lower().strip()):
-            return None
-        secret = text[len(self.scheme.strip()) :].strip()
-        return Secret(secret) if secret else None
+        secret = value.decode("latin-1").strip()
+        if self.scheme:
+            scheme, _, secret = secret.partition(" ")
+            if scheme.lower() != self.scheme.strip().lower():
+                return None
+        return Secret(secret.strip()) if secret.strip() else None
 
 
 BEARER = Slot(b"authorization", "Bearer ")
@@ -270,17 +271,14 @@ class Provider:
         """The organisation's own key, or None when this instance has none."""
         return Credential(self.type.slots[0], self.keys[0]) if self.keys else None
 
-    def user_credential(self, headers: Iterable[Header]) -> Credential | None:
-        """The user's own credential among `headers`; where there are several, the type's preferred slot wins."""
-        found = {name: value for name, value in reversed(list(headers)) if name in _SLOT_NAMES}
+    def user_credential(self, headers: Sequence[Header]) -> Credential | None:
+        """The user's own credential among `headers`; of several, the one in the type's preferred slot wins."""
         for slot in self.type.slots:
-            secret = slot.read(found[slot.header]) if slot.header in found else None
-            if secret is not None:
-                return Credential(slot, secret)
+            for name, value in headers:
+                secret = slot.read(value) if name == slot.header else None
+                if secret is not None:
+                    return Credential(slot, secret)
         return None
 
     def error_body(self, path: str, status: int, message: str, code: str = "") -> bytes:
         return self.type.error_body(path, status, message, code)
-
-
-_SLOT_NAMES = frozenset({BEARER.header, X_API_KEY.header})
