@@ -4,7 +4,7 @@ import enum
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from recorders import codec
 from recorders.records import PromptUsage, Record, TokenUsage
@@ -59,6 +59,7 @@ def test_values_that_json_does_not_know_become_their_text() -> None:
     assert back.metadata == {"a": "strange\ufffd", "b": "red", "(1, 2)": None}
 
 
+@settings(deadline=None)
 @given(prompt=ANY_TEXT, metadata=st.dictionaries(ANY_TEXT, ANY_JSON, max_size=3))
 def test_whatever_a_client_sends_can_be_encoded_and_read_back(
     prompt: str, metadata: dict[str, object]
