@@ -1,9 +1,12 @@
 """`python -m tests.bench`: rows of load against the gateway, nginx and the upstream itself, in one run.
 
 Saturation comes first: rounds that go through all targets in turn, each asked as fast as it can answer. Then the same
-at half of each target's own rate, which is where the added times come from. CPU time is that of the target's process
-alone. Every answer is checked to the byte and the gateway's records are counted; what is wrong ends the run.
-`--short` sends a few requests for those checks alone, and judges no figure.
+at half load: the same rate for all, half of what the first gateway could do (or half of its own, for a target that
+could do less). CPU time is that of the target's process alone; the ratio to nginx is taken at half load, where events
+of a stream don't pile up before a relay that is late.
+
+Every answer is checked to the byte and the gateway's records are counted; what is wrong ends the run. `--short` sends
+a few requests for those checks alone, and judges no figure.
 """
 
 from __future__ import annotations
@@ -133,11 +136,11 @@ def _measure(bench: Bench, cells: list[Cell], rounds: int) -> None:
         for cell in cells:
             _progress(f"{cell.row.name}: round {number + 1} of {rounds}, {cell.target.name}")
             bench.saturate(cell, REQUESTS[cell.row.name])
-    floor = min(cell.rate_per_s() for cell in cells) / 2
+    common = next(cell.half_load_per_s() for cell in cells if isinstance(cell.target, Gateway))
     for number in range(rounds):
         for cell in cells:
-            rate = cell.rate_per_s() / 2 if cell.target.process else floor
             _progress(f"{cell.row.name}: at half load {number + 1} of {rounds}, {cell.target.name}")
+            rate = min(common, cell.half_load_per_s())
             bench.pace(cell, max(50, min(int(rate * PACED_S), REQUESTS[cell.row.name])), rate)
 
 

@@ -24,21 +24,23 @@ class LoadFailedError(Exception):
 
 @dataclass(slots=True)
 class Cell:
-    """What is known of a row on a target. Lists have one entry a round."""
+    """What is known of a row on a target. Lists of figures have one entry a round, lists of times one a request."""
 
     row: Row
     target: Target
-    cpu_ms: list[float] = field(default_factory=list)
     requests_per_s: list[float] = field(default_factory=list)
+    saturated_cpu_ms: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
-    """The share of its core that the target used; well under 1 means that the load was the limit."""
+    """The share of its core that the target used at saturation; well under 1: something else was the limit."""
+    cpu_ms: list[float] = field(default_factory=list)
+    """CPU time per request at half load."""
     first_byte_s: list[float] = field(default_factory=list)
     last_byte_s: list[float] = field(default_factory=list)
     rss_mb: float = 0.0
     sent: int = 0
 
-    def rate_per_s(self) -> float:
-        return median(self.requests_per_s)
+    def half_load_per_s(self) -> float:
+        return median(self.requests_per_s) / 2
 
 
 def percentile_ms(seconds: list[float], percent: int) -> float:
@@ -54,22 +56,28 @@ class Bench:
         self._conversations = 0
 
     def saturate(self, cell: Cell, requests: int) -> None:
-        """As many requests as the target can take, and the CPU time that it took for them."""
-        process = cell.target.process
-        before = process.settled_cpu_s() if process else 0.0
-        result = self._load(cell, requests, rate_per_s=0.0)
+        """As many requests as the target can take."""
+        result, cpu_s = self._counted(cell, requests, rate_per_s=0.0)
         cell.requests_per_s.append(requests / result.seconds)
-        if process:
-            cpu_s = process.settled_cpu_s() - before
-            cell.cpu_ms.append(cpu_s / requests * 1000)
+        if cell.target.process:
+            cell.saturated_cpu_ms.append(cpu_s / requests * 1000)
             cell.busy.append(cpu_s / result.seconds)
-            cell.rss_mb = process.rss_mb()
+            cell.rss_mb = max(cell.rss_mb, cell.target.process.rss_mb())
 
     def pace(self, cell: Cell, requests: int, rate_per_s: float) -> None:
-        """Requests on a schedule, and the times to their answers."""
-        result = self._load(cell, requests, rate_per_s=rate_per_s)
+        """Requests on a schedule, what they cost, and the times to their answers."""
+        result, cpu_s = self._counted(cell, requests, rate_per_s=rate_per_s)
         cell.first_byte_s += result.first_byte_s
         cell.last_byte_s += result.last_byte_s
+        if cell.target.process:
+            cell.cpu_ms.append(cpu_s / requests * 1000)
+
+    def _counted(self, cell: Cell, requests: int, *, rate_per_s: float) -> tuple[Result, float]:
+        """The load's result, and the CPU seconds that the target used from its start until it had nothing to do."""
+        process = cell.target.process
+        before = process.settled_cpu_s() if process else 0.0
+        result = self._load(cell, requests, rate_per_s=rate_per_s)
+        return result, process.settled_cpu_s() - before if process else 0.0
 
     def warm_up(self, cell: Cell, requests: int) -> None:
         """Requests that count for nothing but the records they leave."""

@@ -21,6 +21,7 @@ COLUMNS = (
     "req/s",
     "core busy",
     "CPU ms/req",
+    "at half load",
     "x nginx",
     "first byte p50",
     "p99",
@@ -28,6 +29,10 @@ COLUMNS = (
     "p99",
     "RSS MB",
 )
+LEGEND = """\
+req/s, core busy, CPU ms/req: as fast as the target answers; where its core was not busy, something else was the limit
+at half load, x nginx: CPU ms per request at half the first gateway's requests/s, and its ratio to nginx's
+first byte, last byte: ms added at half load to those of the direct connection, which is shown as it is"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,9 @@ def _line(cell: Cell, cells: Sequence[Cell]) -> tuple[str, ...]:
     return (
         cell.row.name,
         cell.target.name,
-        f"{cell.rate_per_s():,.0f}",
+        f"{median(cell.requests_per_s):,.0f}",
         f"{median(cell.busy):.0%}" if cell.busy else "",
+        f"{median(cell.saturated_cpu_ms):.3f}" if cell.saturated_cpu_ms else "",
         f"{median(cell.cpu_ms):.3f}" if cell.cpu_ms else "",
         _optional(times_nginx(cell, cells), ".2f"),
         *(
@@ -130,7 +136,7 @@ def _beside(cell: Cell, cells: Sequence[Cell], target: str) -> Cell | None:
 
 
 def times_nginx(cell: Cell, cells: Sequence[Cell]) -> float | None:
-    """CPU per request as a multiple of nginx's in the same round, the median of the rounds."""
+    """CPU per request at half load as a multiple of nginx's in the same round, the median of the rounds."""
     nginx = _beside(cell, cells, "nginx")
     if nginx is None or not cell.cpu_ms:
         return None
