@@ -250,10 +250,10 @@ class _Responder:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
         ]
-        if exchange.request_id:
-            headers.append((REQUEST_ID_HEADER, exchange.request_id.encode()))
         if error.retry_after_s is not None:
             headers.append((b"retry-after", str(error.retry_after_s).encode()))
+        if exchange.request_id:  # last, where telemetry puts it when it stands outside
+            headers.append((REQUEST_ID_HEADER, exchange.request_id.encode()))
         if not self.body_read:
             await self._drain()
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
