@@ -15,7 +15,13 @@ def test_odd_members_cost_only_themselves() -> None:
     """What has the expected shape is still told."""
     body = {
         "id": 7,
-        "content": [None, 7, {"type": "tool_use", "id": 7, "name": "Bash"}, {"type": "thinking"}, {"type": []}],
+        "content": [
+            None,
+            7,
+            {"type": "tool_use", "id": 7, "name": "Bash"},
+            {"type": "thinking"},
+            {"type": []},
+        ],
         "usage": {"input_tokens": "many", "output_tokens": 3},
         "error": None,
     }

@@ -41,7 +41,9 @@ def test_a_turn_of_tool_results_tells_the_last_call_and_no_prompt() -> None:
 def test_text_beside_tool_results_is_a_prompt() -> None:
     """A user who interrupts a tool both answers it and asks."""
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}
-    facts = last_message([{"type": "text", "text": "stop"}, result, {"type": "text", "text": "go on"}, result])
+    facts = last_message(
+        [{"type": "text", "text": "stop"}, result, {"type": "text", "text": "go on"}, result]
+    )
     assert (facts.prompt, facts.correlating_tool_call_id) == ("go on", "toolu_1")
 
 
@@ -58,7 +60,17 @@ def test_only_the_users_last_message_is_a_prompt() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, 7, "", [], {}, [7, None, "text"], [{"type": "text"}], [{"type": "text", "text": 7}], [{"text": "a"}]],
+    [
+        None,
+        7,
+        "",
+        [],
+        {},
+        [7, None, "text"],
+        [{"type": "text"}],
+        [{"type": "text", "text": 7}],
+        [{"text": "a"}],
+    ],
 )
 def test_odd_content_is_no_prompt_and_no_error(content: object) -> None:
     """Whether the provider takes it is the provider's to say."""
@@ -117,7 +129,9 @@ def test_metadata_without_a_user_id_names_no_session(metadata: object) -> None:
 
 def test_of_duplicate_members_the_last_counts() -> None:
     """As in the decoders of the providers."""
-    facts = MESSAGES.read_request(b'{"model":"a","messages":[],"model":"b","messages":[{"role":"user","content":"x"}]}')
+    facts = MESSAGES.read_request(
+        b'{"model":"a","messages":[],"model":"b","messages":[{"role":"user","content":"x"}]}'
+    )
     assert (facts.model, facts.prompt) == ("b", "x")
 
 

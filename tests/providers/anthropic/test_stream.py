@@ -26,7 +26,9 @@ def block(kind: str, index: int = 0, **members: object) -> bytes:
     return event("content_block_start", index=index, content_block={"type": kind, **members})
 
 
-def piece(written: str, index: int = 0, kind: str = "input_json_delta", member: str = "partial_json") -> bytes:
+def piece(
+    written: str, index: int = 0, kind: str = "input_json_delta", member: str = "partial_json"
+) -> bytes:
     return event("content_block_delta", index=index, delta={"type": kind, member: written})
 
 
@@ -119,7 +121,10 @@ def test_input_of_a_dull_looking_block_is_read() -> None:
 def test_thinking_may_begin_in_its_first_event() -> None:
     """What the block came with stands before its deltas."""
     facts = read(
-        start(), block("thinking", thinking="Let"), piece(" me", kind="thinking_delta", member="thinking"), end()
+        start(),
+        block("thinking", thinking="Let"),
+        piece(" me", kind="thinking_delta", member="thinking"),
+        end(),
     )
     assert facts == [Thought(content="Let me", source="thinking")]
 

@@ -39,7 +39,9 @@ def test_messages_of_other_roles_are_neither(role: object) -> None:
 ODD_PARTS = [[], 7, {"text": "a"}]
 
 
-@pytest.mark.parametrize("messages", [None, 7, "text", [], [7], [{}], [{"role": "user", "content": ODD_PARTS}]])
+@pytest.mark.parametrize(
+    "messages", [None, 7, "text", [], [7], [{}], [{"role": "user", "content": ODD_PARTS}]]
+)
 def test_odd_messages_are_no_error(messages: object) -> None:
     """The other facts are still told."""
     assert read(messages=messages) == RequestFacts(model="gpt")

@@ -13,7 +13,9 @@ DONE = b"data: [DONE]\n\n"
 
 
 def chunk(*calls: dict[str, object], choice: int = 0, finish: str | None = None, **members: object) -> bytes:
-    choices = [{"index": choice, "delta": {"tool_calls": list(calls)} if calls else {}, "finish_reason": finish}]
+    choices = [
+        {"index": choice, "delta": {"tool_calls": list(calls)} if calls else {}, "finish_reason": finish}
+    ]
     return b"data: " + json.dumps({"id": "c", "choices": choices, **members}).encode() + b"\n\n"
 
 
@@ -153,7 +155,9 @@ def test_the_number_of_open_calls_is_bounded() -> None:
 def test_a_whole_answer_may_have_a_legacy_function_call() -> None:
     """It has no ID."""
     message = {"function_call": {"name": "look", "arguments": "{}"}, "tool_calls": None}
-    _, facts = read_answer(json.dumps({"id": "c", "choices": [{"message": message}, {"message": None}]}).encode())
+    _, facts = read_answer(
+        json.dumps({"id": "c", "choices": [{"message": message}, {"message": None}]}).encode()
+    )
     assert facts == [ToolCall(msg_id="c", tool_call_id="", tool="look", input="{}")]
 
 

@@ -36,4 +36,7 @@ def test_each_status_has_its_type_and_code(status: int, kind: str, code: str | N
 
 def test_a_code_of_ours_takes_the_place_of_the_usual_one() -> None:
     """It says more than the status."""
-    assert json.loads(error_body("/responses", 503, "m", "provider_disabled"))["error"]["code"] == "provider_disabled"
+    assert (
+        json.loads(error_body("/responses", 503, "m", "provider_disabled"))["error"]["code"]
+        == "provider_disabled"
+    )

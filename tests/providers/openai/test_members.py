@@ -32,7 +32,9 @@ def test_each_value_is_found_where_it_stands(
     body = (space + json.dumps(document, indent=indent, ensure_ascii=escaped) + space).encode()
     found = [(m.name, json.loads(body[m.start : m.end])) for m in members(body, skip_space(body, 0))]
     assert found == list(document.items())
-    assert all(body[m.start : m.end].strip() == body[m.start : m.end] for m in members(body, skip_space(body, 0)))
+    assert all(
+        body[m.start : m.end].strip() == body[m.start : m.end] for m in members(body, skip_space(body, 0))
+    )
 
 
 def test_only_the_objects_own_members_are_told() -> None:

@@ -30,7 +30,8 @@ def test_an_output_of_a_call_names_it_and_is_no_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["function_call_output", "custom_tool_call_output", "local_shell_call_output", "apply_patch_call_output"]
+    "kind",
+    ["function_call_output", "custom_tool_call_output", "local_shell_call_output", "apply_patch_call_output"],
 )
 def test_every_kind_of_call_can_be_answered(kind: str) -> None:
     """The client's own tools have several kinds of output items."""
@@ -73,7 +74,12 @@ def test_a_prompt_may_be_text_or_a_message_with_or_without_a_type(value: object)
         [{"role": "assistant", "content": "Hello"}],
         [{"role": "user", "type": "reasoning", "content": "Hello"}],
         [{"role": "user", "content": "Hello"}, {"role": "developer", "content": "x"}],
-        [{"role": "user", "content": [{"type": "text", "text": "Hello"}, 7, {"type": "input_text", "text": 7}]}],
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "Hello"}, 7, {"type": "input_text", "text": 7}],
+            }
+        ],
     ],
 )
 def test_other_input_is_no_prompt_and_no_error(value: object) -> None:

@@ -19,9 +19,12 @@ bounded = settings(max_examples=300, derandomize=True, deadline=None, database=N
 
 # -- the edit ----------------------------------------------------------------------------------------------------------
 
-NAMES = st.sampled_from(["stream_options", "include_usage", "stream", "messages", "a\"{", "é\u2028", "\\"])
+NAMES = st.sampled_from(["stream_options", "include_usage", "stream", "messages", 'a"{', "é\u2028", "\\"])
 OTHERS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.sampled_from(['{"stream_options":', "\\", "}", "include_usage"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(['{"stream_options":', "\\", "}", "include_usage"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
@@ -76,8 +79,14 @@ def test_an_edited_body_is_the_same_document_and_asks(body: bytes) -> None:
     [
         (b'{"stream":true}', b'{"stream_options":{"include_usage":true},"stream":true}'),
         (b' { "stream": true}', b' {"stream_options":{"include_usage":true}, "stream": true}'),
-        (b'{"stream":true,"stream_options":null}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
-        (b'{"stream":true,"stream_options":{ }}', b'{"stream":true,"stream_options":{"include_usage":true }}'),
+        (
+            b'{"stream":true,"stream_options":null}',
+            b'{"stream":true,"stream_options":{"include_usage":true}}',
+        ),
+        (
+            b'{"stream":true,"stream_options":{ }}',
+            b'{"stream":true,"stream_options":{"include_usage":true }}',
+        ),
         (
             b'{"stream_options":{"include_usage":false},"stream":true}',
             b'{"stream_options":{"include_usage":true},"stream":true}',
@@ -137,7 +146,9 @@ def sift(*pieces: bytes, max_held_bytes: int = 64 * 1024) -> bytes:
     cuts=st.lists(st.integers(0, 900), max_size=6),
 )
 @bounded
-def test_exactly_the_one_event_is_taken_out(before: bytes, after: bytes, line_end: bytes, cuts: list[int]) -> None:
+def test_exactly_the_one_event_is_taken_out(
+    before: bytes, after: bytes, line_end: bytes, cuts: list[int]
+) -> None:
     """Every other byte passes as it came, however the stream is cut into chunks, with any line ends."""
     before, usage, after = (part.replace(b"\n", line_end) for part in (before, USAGE, after))
     stream = before + usage + after
