@@ -131,8 +131,8 @@ async def in_process(upstream: Upstream, **changes: Any) -> AsyncIterator[Rig]:
 
 @asynccontextmanager
 async def on_sockets(upstream: Upstream, server: Server = "hypercorn", **changes: Any) -> AsyncIterator[Rig]:
-    """A running gateway under `server`, with the transport it has by default; the provider is under uvicorn."""
-    async with serving(upstream, "uvicorn") as provider_url:
+    """A running gateway under `server`, with the transport it has by default; the provider is under hypercorn."""
+    async with serving(upstream) as provider_url:
         store = WatchedStore()
         app = create_app(gateway_settings(provider_url, **changes), store=store)
         async with serving(app, server) as base_url:
