@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(RUNTIME) ## start the demo: the gateway, a user, a key and a local provider
@@ -38,6 +38,18 @@ check: $(DEV) ## lint, format, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: e2e
+e2e: $(DEV) ## run Claude Code, Codex and opencode from npm through the gateway (needs Node.js 20 or newer)
+	$(BIN)/pytest -q tests/e2e
+
+.PHONY: bench
+bench: $(DEV) ## measure the gateway beside nginx; choose with ARGS="--rows turn --rounds 3"
+	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: bench-short
+bench-short: $(DEV) ## a few requests of each row of the bench: right answers and records, no figures
+	$(BIN)/python -m tests.bench --short
 
 .PHONY: lock
 lock: $(DEV) ## write both locks from pyproject.toml (UPGRADE=1 takes the newest of everything)
