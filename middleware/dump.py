@@ -24,11 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Final
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from middleware.exchange import Exchange
-from providers.base import Headers
+from providers.base import Credential, Headers
 from providers.secret import mask
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class _Dump:
 
     def __init__(self, writer: _Writer, stem: Path, scope: Scope, receive: Receive, send: Send) -> None:
         self._writer, self._stem, self._scope = writer, stem, scope
+        self._credential = Exchange.of(scope).credential
         self._receive, self._send = receive, send
         self._request: list[bytes] = []
         self._answer: _File | None = None
@@ -131,7 +133,8 @@ class _Dump:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._answer = self._open(".resp.txt", _answer_head(message["status"], message["headers"]))
+            head = _answer_head(message["status"], message["headers"])
+            self._answer = self._open(".resp.txt", _without(self._credential, head))
         elif message["type"] == "http.response.body" and self._answer is not None:
             self._answer.write(message.get("body", b""))
         await self._send(message)
@@ -147,7 +150,7 @@ class _Dump:
     def _write_request(self) -> None:
         body = b"".join(self._request)
         self._request.clear()
-        head = _request_head(self._scope)
+        head = _without(self._credential, _request_head(self._scope))
         file = self._writer.open(self._stem.with_name(self._stem.name + ".req.txt"))
         file.write_later(lambda: head + _indented(body), len(body))
         file.close()
@@ -171,6 +174,14 @@ def _answer_head(status: int, headers: Headers) -> bytes:
     return f"HTTP/1.1 {status} {phrase}".rstrip().encode("ascii") + b"\r\n" + _header_lines(headers)
 
 
+def _without(credential: Credential | None, head: bytes) -> bytes:
+    """A head in which the credential is masked wherever it stands: some providers echo it in a header of their own."""
+    if credential is None:
+        return head
+    secret = credential.secret.reveal_secret_value().encode("latin-1")
+    return head.replace(secret, credential.hint.encode("latin-1"))
+
+
 def _header_lines(headers: Headers) -> bytes:
     lines = [name + b": " + _masked(name.lower(), value) for name, value in sorted(headers)]
     return b"\r\n".join([*lines, b"", b""])
@@ -186,7 +197,7 @@ def _masked(name: bytes, value: bytes) -> bytes:
 
 def _masked_pair(pair: bytes) -> bytes:
     name, equals, value = pair.partition(b"=")
-    if not SECRET_PARAMETER.search(name.decode("latin-1")):
+    if not SECRET_PARAMETER.search(unquote_plus(name.decode("latin-1"))):
         return pair
     return name + equals + mask(value.decode("latin-1")).encode("latin-1")
 
@@ -261,7 +272,7 @@ class _File:
         if self._broken:
             return
         if self._file is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self._path.parent)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             self._file = os.fdopen(descriptor, "ab", buffering=0)
         self._file.write(data)
@@ -274,3 +285,10 @@ class _File:
         if not self._broken:
             self._broken = True
             log.warning("dump ended early", extra={"path": str(self._path), "reason": reason})
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and those above it, all for their owner alone: `mkdir` gives its mode to the last one only."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,1 @@
+"""What an attacker, a careless client or a talkative provider would try."""
