@@ -350,7 +350,7 @@ class _Interception:
                 ended_at=self._now(),
                 outcome=outcome,
                 status=self._status if self._status is not None else getattr(self._error, "status", None),
-                error_type=error_type,
+                error_type=self._safe(error_type),
                 error_message=self._safe(error_message),
                 credential_hint=self._exchange.credential.hint if self._exchange.credential else self._hint,
             )
@@ -376,7 +376,7 @@ class _Interception:
         return "completed", "unreadable" if flaws else None, "; ".join(flaws) or None
 
     def _safe(self, message: str | None) -> str | None:
-        """A provider's message, bounded, without the credential that some of them echo."""
+        """A provider's words, bounded, without the credential that some of them echo."""
         if not message:
             return None
         credential = self._exchange.credential
