@@ -54,7 +54,7 @@ class Exchange:
     caller: Identity | None = None  # auth
     token: Secret | None = None  # auth; governance removes every trace of it from the request
     credential_kind: CredentialKind | None = None  # governance
-    identity_headers: Headers = field(default_factory=list)  # header_strip
+    identity_headers: Headers = field(default_factory=list, repr=False)  # header_strip
     provider: Provider | None = None  # route
     route: Route | None = None  # route
     body: bytes | None = field(default=None, repr=False)  # body
