@@ -30,6 +30,6 @@ class Fence:
 async def fenced() -> AsyncIterator[Fence]:
     fence = Fence()
     server = await asyncio.start_server(fence.refuse, "127.0.0.1", 0)
-    fence.url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    fence.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield fence

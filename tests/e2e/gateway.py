@@ -1,4 +1,8 @@
-"""The gateway as an operator runs it: its own command in processes of its own, SQLite in a folder of its own."""
+"""The gateway as an operator runs it: its own command in a process of its own, SQLite in a folder of its own.
+
+Users and keys are always made by the command. `serving_gateway` runs `ai-gateway serve`; `hosting_gateway` has the
+same application run by uvicorn, a server that the gateway doesn't know.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.app import create_app
+from gateway.settings import load
 from tests.e2e.install import CHECKOUT
+from tests.servers import serving
 
 COMMAND_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
@@ -90,6 +97,15 @@ async def serving_gateway(gateway: Gateway) -> AsyncIterator[None]:
             process.kill()
             await process.wait()
         reading.cancel()
+
+
+@asynccontextmanager
+async def hosting_gateway(gateway: Gateway) -> AsyncIterator[None]:
+    """The application, with the same settings, under uvicorn in this process."""
+    app = create_app(load(environ=gateway.environment))
+    async with serving(app, "uvicorn") as base_url:
+        gateway.port = int(base_url.rpartition(":")[2])
+        yield
 
 
 async def _read_log(

@@ -1,21 +1,23 @@
 """Plays one turn: client, tap, gateway and scripted provider, each started and ended here.
 
-    client ─▶ tap ─▶ ai-gateway serve ─▶ scripted provider
+    client ─▶ tap ─▶ gateway ─▶ scripted provider
 
 The client works in empty folders, and finds a fence where the internet would be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tests.answers.agent import Agent
 from tests.answers.turn import ToolUse
-from tests.e2e.clients import Access, Client, Outcome, run
+from tests.e2e.client import Access, Client, Outcome, Place, run
 from tests.e2e.fence import fenced
-from tests.e2e.gateway import Gateway, serving_gateway
+from tests.e2e.gateway import Gateway, hosting_gateway, serving_gateway
 from tests.e2e.records import Recorded, read_records
 from tests.e2e.tap import Exchanged, tapped
 from tests.servers import serving
@@ -23,6 +25,13 @@ from tests.upstream import Received, Upstream
 
 Mode: TypeAlias = Literal["centralized", "byok"]
 MODES: tuple[Mode, ...] = ("centralized", "byok")
+
+Host: TypeAlias = Literal["serve", "uvicorn"]
+HOSTS: dict[Host, Callable[[Gateway], AbstractAsyncContextManager[None]]] = {
+    "serve": serving_gateway,
+    "uvicorn": hosting_gateway,
+}
+"""What runs the gateway."""
 
 ANSWER = "The greeting is written, said the scripted model."
 THOUGHT = "A file is asked for."
@@ -50,7 +59,7 @@ class Played:
     attempts_to_leave: list[str]
 
 
-async def play(client: Client, mode: Mode, binaries: Path, folder: Path) -> Played:
+async def play(client: Client, mode: Mode, host: Host, *, binaries: Path, folder: Path) -> Played:
     """One turn of `client` in `mode`, with everything it leaves below `folder`."""
     home, work, state = (folder / name for name in ("home", "work", "gateway"))
     for path in (home, work, state):
@@ -62,9 +71,9 @@ async def play(client: Client, mode: Mode, binaries: Path, folder: Path) -> Play
         await gateway.command("users", "create", USER)
         token = await gateway.command("keys", "create", "--user", USER)
         own_key = OWN_KEY if mode == "byok" else None
-        async with serving_gateway(gateway), tapped(gateway.port) as tap:
+        async with HOSTS[host](gateway), tapped(gateway.port) as tap:
             access = Access(f"{tap.url}/api/v2/ai-gateway/{client.instance}", token, own_key)
-            outcome = await run(client, binaries, access, home, work, fence.url)
+            outcome = await run(client, binaries, access, Place(home, work, fence.url))
     return Played(
         client,
         mode,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import h11
 
@@ -30,6 +30,8 @@ class Exchanged:
     status: int
     answer_headers: list[tuple[bytes, bytes]]
     answer: bytes
+    ended: bool
+    """Whether the end of the answer was on the wire too: a client may leave once it has read enough."""
 
 
 @dataclass(slots=True)
@@ -85,36 +87,47 @@ def _read(notes: _Connection) -> list[Exchanged]:
     found = []
     sent, received = bytes(notes.sent), bytes(notes.received)
     while sent and received:
-        request, body, sent = _one(h11.Connection(h11.SERVER), sent, h11.Request)
-        asked = h11.Connection(h11.CLIENT)
-        asked.send(h11.Request(method=request.method, target=request.target, headers=[("host", "tap")]))
-        asked.send(h11.EndOfMessage())
-        response, answer, received = _one(asked, received, h11.Response)
+        asked = _message(h11.Connection(h11.SERVER), sent, h11.Request)
+        reader = h11.Connection(h11.CLIENT)
+        reader.send(
+            h11.Request(method=asked.head.method, target=asked.head.target, headers=[("host", "tap")])
+        )
+        reader.send(h11.EndOfMessage())
+        answered = _message(reader, received, h11.Response)
+        sent, received = asked.rest, answered.rest
         found.append(
             Exchanged(
-                method=request.method.decode(),
-                target=request.target,
-                headers=list(request.headers),
-                body=body,
-                status=response.status_code,
-                answer_headers=list(response.headers),
-                answer=answer,
+                method=asked.head.method.decode(),
+                target=asked.head.target,
+                headers=list(asked.head.headers),
+                body=asked.body,
+                status=answered.head.status_code,
+                answer_headers=list(answered.head.headers),
+                answer=answered.body,
+                ended=answered.ended,
             )
         )
     return found
 
 
-def _one(connection: h11.Connection, data: bytes, kind: type[_Head]) -> tuple[_Head, bytes, bytes]:
-    """The first message in `data`: its head, its body, and what follows it."""
+@dataclass(frozen=True, slots=True)
+class _Message(Generic[_Head]):
+    head: _Head
+    body: bytes
+    ended: bool
+    rest: bytes
+
+
+def _message(connection: h11.Connection, data: bytes, kind: type[_Head]) -> _Message[_Head]:
+    """The first message in `data`, as far as it got, and what follows it."""
     connection.receive_data(data)
-    head, body = None, bytearray()
-    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+    head, body, ended = None, bytearray(), False
+    while not ended and (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
         if isinstance(event, kind):
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
-        elif not isinstance(event, h11.InformationalResponse):
-            raise AssertionError(f"the wire was cut in the middle of a message: {event!r}")
+        ended = isinstance(event, h11.EndOfMessage)
     if head is None:
-        raise AssertionError("a message without a head")
-    return head, bytes(body), connection.trailing_data[0]
+        raise AssertionError("the wire was cut within the head of a message")
+    return _Message(head, bytes(body), ended, connection.trailing_data[0] if ended else b"")

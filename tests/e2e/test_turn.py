@@ -9,13 +9,14 @@ import hashlib
 import json
 
 from providers.secret import mask
-from tests.e2e.clients import FILE_NAME, FILE_TEXT, PROMPT
+from tests.e2e.client import FILE_NAME, FILE_TEXT, PROMPT
 from tests.e2e.gateway import CENTRAL_KEYS
 from tests.e2e.play import ANSWER, OWN_KEY, THOUGHT, Played
 from tests.e2e.records import Row
 from tests.e2e.tap import Exchanged
 from tests.upstream import Received
 
+CENTRAL_SLOTS = {"anthropic": b"x-api-key", "openai": b"authorization"}
 CREDENTIAL_SLOTS = {b"authorization", b"x-api-key"}
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade"}
 NEVER_FORWARDED = {b"host", b"content-length", b"accept-encoding", b"x-coder-ai-governance-token"}
@@ -50,6 +51,14 @@ def test_the_provider_gets_the_very_bodies(turn: Played) -> None:
     assert sorted(_digest(exchange) for exchange in sent) == sorted(seen.sha256 for seen in turn.seen)
 
 
+def test_a_probe_is_answered_without_the_provider(turn: Played) -> None:
+    """What a client sends beside its model calls is a `HEAD` to its base URL, and the gateway says yes to it."""
+    probes = [exchange for exchange in turn.sent if exchange.method != "POST"]
+    assert [(probe.method, probe.status) for probe in probes] == [("HEAD", 200)] * len(probes)
+    assert bool(probes) == (not turn.client.fenced)
+    assert {seen.method for seen in turn.seen} == {"POST"}
+
+
 def test_the_client_gets_the_very_answers(turn: Played) -> None:
     """Each answer is, byte for byte, what the scripted provider says to that body."""
     for exchange in asked(turn):
@@ -67,20 +76,20 @@ def test_every_other_header_reaches_the_provider_in_order(turn: Played) -> None:
 
 def test_the_provider_gets_the_right_credential_and_no_other(turn: Played) -> None:
     """The organisation's key, or the user's own, in the one header where this provider looks for it."""
-    secret = OWN_KEY if turn.mode == "byok" else CENTRAL_KEYS[turn.client.provider]
-    slot = (
-        (b"x-api-key", secret)
-        if turn.client.provider == "anthropic"
-        else (b"authorization", f"Bearer {secret}")
-    )
+    if turn.mode == "byok":
+        slot, secret = turn.client.own_slot, OWN_KEY
+    else:
+        slot, secret = CENTRAL_SLOTS[turn.client.provider], CENTRAL_KEYS[turn.client.provider]
+    value = (f"Bearer {secret}" if slot == b"authorization" else secret).encode()
     for seen in turn.seen:
-        assert [h for h in seen.headers if h[0] in CREDENTIAL_SLOTS] == [(slot[0], slot[1].encode())]
+        assert [header for header in seen.headers if header[0] in CREDENTIAL_SLOTS] == [(slot, value)]
 
 
 def test_the_gateways_token_goes_nowhere_else(turn: Played) -> None:
     """Neither the token nor a header of ours reaches the provider; no secret is in the log or the database."""
     token = turn.access.token.encode()
     secret_part = token.partition(b"-")[2]
+    assert secret_part
     for seen in turn.seen:
         assert secret_part not in _everything(seen)
         assert not [name for name, _ in seen.headers if name.startswith(b"x-coder-")]
