@@ -24,7 +24,7 @@ from gateway.caching_authenticator import CachingAuthenticator
 from gateway.parts import Parts
 from gateway.settings import DEFAULT, GatewayOptions, Settings
 from gateway.settings_error import SettingsError
-from gateway.stack import LAYERS, Layer, compose
+from gateway.stack import LAYERS, Layer, StackError, compose
 from middleware.errors import GatewayDisabled, ShuttingDown
 from middleware.upstream import Timeouts, Upstream
 from providers.base import Endpoint, Provider
@@ -69,9 +69,18 @@ def create_app(
     layers: Sequence[Layer] = LAYERS,
 ) -> Gateway:
     """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each."""
-    return Gateway(
-        settings or Settings(), authenticator=authenticator, store=store, transport=transport, layers=layers
-    )
+    try:
+        return Gateway(
+            settings or Settings(),
+            authenticator=authenticator,
+            store=store,
+            transport=transport,
+            layers=layers,
+        )
+    except (SettingsError, StackError):
+        raise
+    except ValueError as error:  # a part refused an option; its message names option and value
+        raise SettingsError(str(error)) from error
 
 
 class Gateway:

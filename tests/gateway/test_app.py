@@ -1,0 +1,307 @@
+"""The composition root: what start-up refuses and warns of, what the lifespan opens, stores and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.app import LATER, create_app
+from gateway.settings import GATEWAY_OPTIONS, GatewayOptions, Settings, SettingsError
+from providers.options import ProviderOptions
+from providers.secret import Secret
+from recorders.records import Record
+from recorders.stores.base import StoreError
+from recorders.stores.memory import MemoryStore
+from tests.answers import anthropic
+from tests.answers.turn import Turn
+from tests.asgi import call, drive, http_scope
+from tests.gateway.rig import (
+    PREFIX,
+    TOKEN,
+    AppTransport,
+    Rig,
+    WatchedStore,
+    client_of,
+    gateway_settings,
+    in_process,
+    providers,
+)
+from tests.upstream import Reply, Upstream
+
+AUTHORIZATION = [("authorization", f"Bearer {TOKEN}")]
+GREETING = anthropic.reply(Turn(text="Hello"), streamed=True)
+
+
+def messages_scope() -> Any:
+    return http_scope("POST", f"{PREFIX}/anthropic/v1/messages", headers=AUTHORIZATION)
+
+
+# -- start-up -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"static_token": Secret("")}, "auth is static, but static_token is empty"),
+        ({"auth": "http"}, "auth is http, but auth_url is empty"),
+        ({"auth": "database", "database_url": Secret("mysql://u:fakepassword@h/d")}, "database"),
+        (
+            {
+                "providers": (
+                    ProviderOptions(type="anthropic", name="claude-on-aws", bedrock_region="eu-west-1"),
+                )
+            },
+            'provider "claude-on-aws" is on Amazon Bedrock',
+        ),
+        ({"providers": (ProviderOptions(type="openai", name="Not A Name"),)}, "'Not A Name'"),
+        ({"providers": providers("http://one.test") * 2}, "'openai' is given twice"),
+        ({"connect_timeout_s": 0.0}, "connect_s must be positive"),
+        ({"max_body_bytes": 0}, "max_bytes must be positive"),
+        ({"dump_dir": __file__}, "is not a directory"),
+        ({"auth": "http", "auth_url": "ftp://authority.test"}, "auth_url must be"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_work_is_refused_with_one_sentence(changes: dict[str, Any], words: str) -> None:
+    """Also to a host that made the settings itself: a `SettingsError` that names what is wrong, and no secret."""
+    with pytest.raises(SettingsError) as refused:
+        create_app(gateway_settings(**changes))
+    sentence = str(refused.value)
+    assert words in sentence
+    assert "\n" not in sentence
+    assert "fakepassword" not in sentence
+
+
+def test_without_settings_there_is_a_gateway_with_the_defaults() -> None:
+    """Nothing is opened and no file is made before the lifespan begins."""
+    app = create_app()
+    assert app.options == GatewayOptions()
+    assert app.database is not None
+
+
+def test_no_database_is_made_that_nobody_uses() -> None:
+    """With a store of the host's and a token from the settings there is nothing to keep in one."""
+    assert create_app(gateway_settings(), store=MemoryStore()).database is None
+    assert create_app(gateway_settings(auth="database"), store=MemoryStore()).database is not None
+    assert create_app(gateway_settings()).database is not None
+
+
+def test_options_without_a_layer_yet_are_options() -> None:
+    """The list of what is only read and checked names options that exist."""
+    assert set(LATER) <= {option.name for option in GATEWAY_OPTIONS}
+
+
+async def _warnings(caplog: pytest.LogCaptureFixture, settings: Settings) -> list[str]:
+    app = create_app(settings, store=MemoryStore(), transport=AppTransport(Upstream()))
+    with caplog.at_level(logging.WARNING, "ai_gateway"):
+        async with app.lifespan():
+            pass
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_a_quiet_configuration_starts_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads a warning can do something about it."""
+    assert await _warnings(caplog, gateway_settings()) == []
+
+
+@pytest.mark.parametrize("name", LATER)
+async def test_an_option_that_is_not_acted_on_yet_is_warned_about(
+    caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """An operator who sets a limit must not believe that it holds."""
+    settings = msgspec.structs.replace(gateway_settings(), origins={name: "a flag"})
+    assert await _warnings(caplog, settings) == [f"{name} is set, but this version does not act on it yet"]
+
+
+async def test_dumps_further_keys_and_missing_providers_are_warned_about(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Three more things that an operator may not have meant."""
+    assert await _warnings(caplog, gateway_settings(dump_dir=str(tmp_path))) == [
+        f"dumps are on: files below {tmp_path} will hold prompts and answers"
+    ]
+    caplog.clear()
+    assert await _warnings(caplog, gateway_settings(providers=())) == [
+        "no provider is configured: every request will be answered 404"
+    ]
+    caplog.clear()
+    two = (ProviderOptions(type="openai", name="openai", keys=(Secret("fake-1"), Secret("fake-2"))),)
+    assert await _warnings(caplog, gateway_settings(providers=two)) == [
+        "a provider's second key is set, but this version does not act on it yet"
+    ]
+
+
+# -- lifespan -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_host_that_forgets_the_lifespan_gets_a_clear_error() -> None:
+    """Not a hanging request, and not an unrecorded one."""
+    app = create_app(gateway_settings(), store=MemoryStore(), transport=AppTransport(Upstream()))
+    with pytest.raises(RuntimeError, match=r"its host must enter app\.lifespan"):
+        await call(app, messages_scope())
+
+
+async def test_after_the_lifespan_the_gateway_serves_no_more() -> None:
+    """What would be recorded now could not be stored."""
+    async with in_process(Upstream()) as rig:
+        pass
+    with pytest.raises(RuntimeError, match="not running"):
+        await call(rig.app, messages_scope())
+
+
+async def test_the_end_of_the_lifespan_stores_what_is_waiting_and_closes_the_store() -> None:
+    """The drain lingers, but not past the end."""
+    order: list[str] = []
+
+    class Ordered(WatchedStore):
+        async def write(self, records: Sequence[Record]) -> None:
+            order.extend(type(record).__name__ for record in records)
+            await super().write(records)
+
+        async def close(self) -> None:
+            order.append("closed")
+
+    store = Ordered()
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(Upstream(GREETING)))
+    async with app.lifespan():
+        await call(app, messages_scope(), b'{"model":"m","stream":true}')
+    assert (order[0], order[-2:]) == ("InterceptionStart", ["InterceptionEnd", "closed"])
+    assert store.opened == 1
+
+
+async def test_the_lifespan_can_be_entered_again() -> None:
+    """A host that restarts its parts, and a test suite that reuses an app."""
+    store = WatchedStore()
+    upstream = Upstream([GREETING, GREETING])
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(upstream))
+    for _ in range(2):
+        async with app.lifespan():
+            answer = await call(app, messages_scope(), b'{"model":"m","stream":true}')
+            assert answer.status == 200
+    assert (store.opened, store.closed, len(store.ends)) == (2, 2, 2)
+
+
+async def test_a_store_that_does_not_open_ends_the_start() -> None:
+    """The error is the store's own, and what was opened is closed again."""
+
+    class Broken(WatchedStore):
+        async def open(self) -> None:
+            raise StoreError("the store is away")
+
+    store = Broken()
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(Upstream()))
+    with pytest.raises(StoreError, match="the store is away"):
+        async with app.lifespan():
+            pytest.fail("the lifespan must not begin")
+    assert store.closed == 1
+
+
+async def test_the_lifespan_speaks_asgi_as_well() -> None:
+    """Servers that know nothing of us start and stop the gateway by messages."""
+    store = WatchedStore()
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(Upstream()))
+    messages: list[Any] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    told: list[str] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        told.append(message["type"])
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert (store.opened, store.closed) == (1, 1)
+
+
+async def test_while_it_shuts_down_new_requests_are_refused_and_running_ones_end() -> None:
+    """A client that comes too late is told to come again; one that is being answered is not disturbed."""
+    gate = asyncio.Event()
+    steps = list(GREETING.chunks)
+    async with in_process(Upstream(Reply(200, GREETING.headers, [steps[0], gate, *steps[1:]]))) as rig:
+        async with drive(rig.app, messages_scope(), body=b'{"model":"m","stream":true}') as running:
+            await running.message(1)
+            rig.app.refuse_new_requests()
+            late = await call(rig.app, messages_scope(), b'{"model":"m"}')
+            assert late.status == 503
+            assert late.header("retry-after")
+            assert b'"type":"error"' in late.body
+            gate.set()
+            await running.completed()
+            assert tuple(running.chunks) == tuple(steps)
+        assert len(rig.upstream.requests) == 1
+
+
+# -- what it serves -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [f"{PREFIX}/openai/v1/chat/completions", "/anything"])
+async def test_a_disabled_gateway_answers_404_and_says_who_turned_it_off(path: str) -> None:
+    """No token is asked for, and nothing is read, sent or recorded."""
+    async with in_process(Upstream(), enabled=False) as rig, client_of(rig.app) as client:
+        answer = await client.post(path, content=b"{}")
+        assert answer.status_code == 404
+        assert "AI Gateway is disabled" in answer.text
+        assert answer.headers["x-ai-gateway-request-id"]
+        assert rig.upstream.requests == []
+        assert (await rig.settled()).records == []
+
+
+async def test_a_websocket_is_refused_and_not_broken() -> None:
+    """No provider route speaks it; the client gets a close and not an exception in the log."""
+    told: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async with in_process(Upstream()) as rig:
+        await rig.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert [message["type"] for message in told] == ["websocket.close"]
+
+
+@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
+async def test_either_transport_can_be_chosen(kind: str) -> None:
+    """Each reaches for the provider; where nobody listens, the client gets a 502 that doesn't show the address."""
+    settings = gateway_settings("http://127.0.0.1:1", upstream_transport=kind)
+    app = create_app(settings, store=WatchedStore())
+    async with app.lifespan(), client_of(app) as client:
+        answer = await client.get(f"{PREFIX}/openai/v1/models", headers=dict(AUTHORIZATION))
+    assert answer.status_code == 502
+    assert "could not reach the provider" in answer.json()["error"]["message"]
+    assert "127.0.0.1" not in answer.text
+
+
+async def test_structured_logging_writes_a_line_for_each_record(caplog: pytest.LogCaptureFixture) -> None:
+    """The records are in the log as they are emitted, whatever the store does."""
+    with caplog.at_level(logging.INFO, "ai_gateway.interceptions"):
+        async with in_process(Upstream(GREETING), structured_logging=True) as rig:
+            await call(rig.app, messages_scope(), b'{"model":"m","stream":true}')
+            kinds = [
+                vars(record)["record_type"] for record in caplog.records if "record_type" in vars(record)
+            ]
+    assert (kinds[0], kinds[-1]) == ("interception_start", "interception_end")
+
+
+async def test_extra_routes_pass_through(caplog: pytest.LogCaptureFixture) -> None:
+    """One setting extends what a type of provider serves; what goes there is not recorded."""
+    upstream = Upstream([anthropic.token_count(1)])
+    async with in_process(upstream, extra_routes={"openai": ("/files/*",)}) as rig:
+        assert (await _get(rig, "/openai/v1/files/f-1")).status_code == 200
+        assert (await _get(rig, "/openai/v1/images")).status_code == 404
+        assert (await rig.settled()).records == []
+    assert upstream.requests[0].path == "/v1/files/f-1"
+
+
+async def _get(rig: Rig, path: str) -> httpx.Response:
+    async with client_of(rig.app) as client:
+        return await client.get(PREFIX + path, headers=dict(AUTHORIZATION))
