@@ -27,7 +27,7 @@ class DecodingReader:
 
     def __init__(self, reader: Reader, coding: str) -> None:
         self._reader = reader
-        self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding in ("gzip", "deflate") else None
+        self._decoder = _decoder() if coding in ("gzip", "deflate") else None
         self.flaws: list[str] = []
         if self._decoder is None:
             self.flaws.append(f"content-encoding {coding[:20]} can't be read")
@@ -42,7 +42,10 @@ class DecodingReader:
 
     def feed(self, data: bytes) -> Sequence[Fact]:
         facts: list[Fact] = []
-        while data and self._decoder is not None:
+        more = bool(data)
+        while more and self._decoder is not None:
+            if self._decoder.eof:
+                self._decoder = _decoder()  # the next member of several (RFC 1952 section 2.2)
             try:
                 plain = self._decoder.decompress(data, MAX_STEP)
             except zlib.error as error:
@@ -50,10 +53,16 @@ class DecodingReader:
                 self._decoder = None
                 break
             facts += self._reader.feed(plain)
-            data = self._decoder.unconsumed_tail
+            data = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
+            more = bool(data) or len(plain) == MAX_STEP
         return facts
 
     def close(self) -> Sequence[Fact]:
         facts = self._reader.close()
         self.flaws += [flaw for flaw in self._reader.flaws if flaw not in self.flaws]
         return facts
+
+
+def _decoder() -> zlib._Decompress:
+    """For a zlib or a gzip header, whichever comes."""
+    return zlib.decompressobj(zlib.MAX_WBITS | 32)

@@ -34,7 +34,9 @@ class Registry:
         self._providers: dict[str, Provider] = {}
         for provider in providers:
             if not INSTANCE_NAME.fullmatch(provider.name):
-                raise ValueError(f"provider name {provider.name!r} is not of the form {INSTANCE_NAME.pattern}")
+                raise ValueError(
+                    f"provider name {provider.name!r} is not of the form {INSTANCE_NAME.pattern}"
+                )
             if provider.name in self._providers:
                 raise ValueError(f"provider name {provider.name!r} is given twice: rename one of them")
             self._providers[provider.name] = provider
@@ -73,8 +75,12 @@ def is_ambiguous(scope: Mapping[str, Any]) -> bool:
 
 
 def _below_prefix(scope: Mapping[str, Any]) -> str:
-    path: str = scope["path"]
-    for prefix in (scope.get("root_path", ""), *PREFIXES):
+    return _without(_without(scope["path"], (scope.get("root_path", ""),)), PREFIXES)
+
+
+def _without(path: str, prefixes: Iterable[str]) -> str:
+    """`path` without the first of the prefixes that it has; one is enough, so that a route has one name under each."""
+    for prefix in prefixes:
         if prefix and path.startswith(prefix + "/"):
-            path = path[len(prefix) :]
+            return path[len(prefix) :]
     return path
