@@ -32,6 +32,8 @@ def event_end(data: bytes | bytearray, start: int = 0) -> int:
 
 def data_of(event: bytes) -> bytes:
     """The `data` of an event as `EventSplitter` gives it: its data lines, joined by LF."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
     start = 0 if event.startswith(b"data:") else event.find(b"\ndata:") + 1
     alone = event.find(b"\n", start) == -1 and event.find(b"data\n", 0, start) == -1
     if alone and event.startswith(b"data:", start):

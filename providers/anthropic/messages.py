@@ -10,12 +10,13 @@ from typing import Final
 import msgspec
 
 from providers.anthropic.content import read_answer
-from providers.anthropic.stream import MessageStreamReader
+from providers.anthropic.stream import MessageEvents
 from providers.base import Api, Reader, RequestFacts, StreamFilter
 from providers.blocking import BlockingReader
 from providers.documents import Loose, anything, items, last, text
 from providers.pass_through import PassThrough
 from providers.request_body import read_body
+from providers.streaming import StreamReader
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Messages:
         )
 
     def reader(self, *, streamed: bool) -> Reader:
-        return MessageStreamReader() if streamed else BlockingReader(read_answer)
+        return StreamReader(MessageEvents) if streamed else BlockingReader(read_answer)
 
     def usage_filter(self) -> StreamFilter:
         return PassThrough()

@@ -11,8 +11,6 @@ learned, and an event that begins with it is passed over without being decoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -20,10 +18,11 @@ import msgspec
 from providers.anthropic.content import Block, thought, tool_call, usage_of
 from providers.base import Fact
 from providers.counts import Counts, add_counts
-from providers.documents import Unreadable, read, text, written
+from providers.documents import read, text, written
 from providers.failures import failure
 from providers.flaws import Flaws
-from providers.sse import MAX_EVENT_BYTES, EventSplitter, data_of, name_of
+from providers.fragments import Fragments, Room
+from providers.sse import data_of, name_of
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Of all open blocks of one answer together."""
@@ -56,52 +55,25 @@ class _Event(msgspec.Struct, frozen=True):
     error: Any = None
 
 
-@dataclass(slots=True)
-class _OpenBlock:
-    block: Block
-    size: int
-    """What it costs to keep: the event that opened it, and the pieces."""
-    pieces: list[str] = field(default_factory=list)
-
-
 _EVENT: Final = msgspec.json.Decoder(_Event)
 
 
-class MessageStreamReader:
-    """A `Reader` of server-sent events; see the module for what it tells when."""
+class MessageEvents:
+    """`AnswerEvents` of the Messages API; see the module for what it tells when."""
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, flaws: Flaws, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.msg_id = ""
-        self._flaws = Flaws()
-        self.flaws: list[str] = self._flaws
-        self._events = EventSplitter(self._flaws, max_event_bytes)
+        self._flaws = flaws
         self._dull: tuple[bytes, ...] = ()
-        self._open: dict[int, _OpenBlock] = {}
-        self._room = max_held_bytes
+        self._open: dict[int, tuple[Block, Fragments]] = {}
+        self._room = Room(max_held_bytes)
         self._counts: Counts = {}
         self._usage_told = False
 
-    def feed(self, data: bytes) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.feed(data):
-            if not event.startswith(self._dull):
-                try:
-                    self._read(event, facts)
-                except Unreadable as error:
-                    self._flaws.note(f"an event was not read: {error}")
-        return facts
+    def passes_over(self, event: bytes) -> bool:
+        return event.startswith(self._dull)
 
-    def close(self) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.close():
-            try:
-                self._read(event, facts)
-            except Unreadable:
-                continue  # cut in the middle
-        self._end(facts)
-        return facts
-
-    def _read(self, event: bytes, facts: list[Fact]) -> None:
+    def read(self, event: bytes, facts: list[Fact]) -> None:
         if dull := _DULL.match(event):
             self._dull = (dull.group(),)
             return
@@ -121,13 +93,21 @@ class MessageStreamReader:
             case "message_delta":
                 add_counts(self._counts, told.usage)
             case "message_stop":
-                self._end(facts)
+                self.end(facts)
             case "error":
                 if told_failure := failure(told.error):
                     facts.append(told_failure)
 
+    def end(self, facts: list[Fact]) -> None:
+        """A block that is still open was cut."""
+        for index in list(self._open):
+            self._end_block(index, facts, truncated="true")
+        if self._counts and not self._usage_told:
+            facts.append(usage_of(self.msg_id, self._counts))
+            self._usage_told = True
+
     def _start(self, message: _Message | None, facts: list[Fact]) -> None:
-        self._end(facts)
+        self.end(facts)
         self._usage_told = False
         self._counts = {}
         if message is not None:
@@ -139,43 +119,25 @@ class MessageStreamReader:
         block = event.content_block
         if block is None or not (block.is_tool_call or block.is_thinking):
             return
-        if len(self._open) >= MAX_OPEN_BLOCKS or not self._may_hold_more(size):
+        pieces = Fragments(self._room)
+        if len(self._open) < MAX_OPEN_BLOCKS and pieces.reserve(size):
+            self._open[event.index] = (block, pieces)
+        else:
             self._flaws.note("more content blocks were open than are kept; some were not recorded")
-            return
-        self._open[event.index] = _OpenBlock(block, size)
 
     def _extend(self, event: _Event) -> None:
         opened = self._open.get(event.index)
         if opened is None or event.delta is None:
             return
-        piece = event.delta.partial_json or event.delta.thinking or ""
-        if self._may_hold_more(len(piece)):
-            opened.pieces.append(piece)
-            opened.size += len(piece)
-        else:
+        if not opened[1].add(event.delta.partial_json or event.delta.thinking or ""):
             self._flaws.note("tool input or thinking was longer than what is kept, and is incomplete")
-
-    def _may_hold_more(self, size: int) -> bool:
-        if size > self._room:
-            return False
-        self._room -= size
-        return True
 
     def _end_block(self, index: int, facts: list[Fact], **metadata: str) -> None:
         opened = self._open.pop(index, None)
         if opened is None:
             return
-        self._room += opened.size
-        block, joined = opened.block, "".join(opened.pieces)
+        block, joined = opened[0], opened[1].join()
         if block.is_tool_call:
             facts.append(tool_call(self.msg_id, block, joined or written(block.input), **metadata))
         elif told := thought((text(block.thinking) or "") + joined):
             facts.append(told)
-
-    def _end(self, facts: list[Fact]) -> None:
-        """Tell what is known; a block that is still open was cut."""
-        for index in list(self._open):
-            self._end_block(index, facts, truncated="true")
-        if self._counts and not self._usage_told:
-            facts.append(usage_of(self.msg_id, self._counts))
-            self._usage_told = True

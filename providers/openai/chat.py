@@ -14,9 +14,10 @@ from msgspec import UNSET, UnsetType
 from providers.base import Api, Edit, Reader, RequestFacts, StreamFilter
 from providers.blocking import BlockingReader
 from providers.documents import Loose, items, last, text
-from providers.openai.chat_answers import ChatStreamReader, read_answer
+from providers.openai.chat_answers import ChatEvents, read_answer
 from providers.openai.usage_chunk import UsageChunkFilter, usage_edit
 from providers.request_body import read_body
+from providers.streaming import StreamReader
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class ChatCompletions:
         )
 
     def reader(self, *, streamed: bool) -> Reader:
-        return ChatStreamReader() if streamed else BlockingReader(read_answer)
+        return StreamReader(ChatEvents) if streamed else BlockingReader(read_answer)
 
     def usage_filter(self) -> StreamFilter:
         return UsageChunkFilter()

@@ -4,26 +4,26 @@ A tool call comes in pieces that are joined by choice and index, and is told whe
 with the last chunks, in some providers with each; the last one counts and is told once, at the end. What a cut
 leaves open is told at `close` as far as it came, a tool call with `truncated` in its metadata.
 
-Most chunks are deltas of text. They are passed over by looking for the names of what we want as quoted words, which
-cannot stand in text: there, quotes are escaped.
+Most chunks are deltas of text. They are passed over by looking for the names of what is wanted, which hardly ever
+stand in text; a chunk that has one is decoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
 
 from providers.base import Fact, ToolCall
 from providers.counts import Counts, counts_of
-from providers.documents import ABSENT, Unreadable, read, written
+from providers.documents import Loose, read
 from providers.failures import failure
 from providers.flaws import Flaws
+from providers.fragments import Fragments, Room
 from providers.openai.usage import usage_of
-from providers.sse import MAX_EVENT_BYTES, EventSplitter, data_of
+from providers.sse import data_of
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Of all open tool calls of one answer together."""
@@ -32,12 +32,16 @@ MAX_OPEN_CALLS: Final = 1024
 
 class _Function(msgspec.Struct, frozen=True):
     name: str | None = None
-    arguments: Raw = ABSENT
-    input: Raw = ABSENT
+    arguments: Loose = None
+    input: Loose = None
 
     @property
     def written(self) -> str:
-        return written(self.arguments) or written(self.input)
+        """What the model wrote; some providers send an object, whose JSON it then is."""
+        given = self.arguments if self.arguments is not None else self.input
+        if isinstance(given, str):
+            return given
+        return "" if given is None else msgspec.json.encode(given).decode("utf-8", "replace")
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -77,6 +81,8 @@ class _Answer(msgspec.Struct, frozen=True):
     detail: Any = None
 
 
+_SHORT: Final = 32
+"""No chunk is shorter; `[DONE]` is."""
 _LEGACY: Final = -1
 """The index under which a choice's one `function_call` is kept."""
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
@@ -109,62 +115,38 @@ def _tool_call(
 
 @dataclass(slots=True)
 class _OpenCall:
-    id: str
+    arguments: Fragments
+    id: str = ""
     name: str = ""
-    size: int = 0
-    pieces: list[str] = field(default_factory=list)
 
 
-class ChatStreamReader:
-    """A `Reader` of server-sent events; see the module for what it tells when."""
+class ChatEvents:
+    """`AnswerEvents` of Chat completions; see the module for what it tells when."""
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, flaws: Flaws, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.msg_id = ""
-        self._flaws = Flaws()
-        self.flaws: list[str] = self._flaws
-        self._events = EventSplitter(self._flaws, max_event_bytes)
+        self._flaws = flaws
         self._open: dict[tuple[int, int], _OpenCall] = {}
-        self._room = max_held_bytes
+        self._room = Room(max_held_bytes)
         self._counts: Counts = {}
         self._usage_told = False
 
-    def feed(self, data: bytes) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.feed(data):
-            if self._may_matter(event):
-                try:
-                    self._read(event, facts)
-                except Unreadable as error:
-                    self._flaws.note(f"an event was not read: {error}")
-        return facts
-
-    def close(self) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.close():
-            try:
-                self._read(event, facts)
-            except Unreadable:
-                continue  # cut in the middle
-        self._end(facts)
-        return facts
-
-    def _may_matter(self, event: bytes) -> bool:
-        return (
+    def passes_over(self, event: bytes) -> bool:
+        return not (
             not self.msg_id
-            or bool(self._open)
-            or b'"tool_calls"' in event
-            or event.count(b'"usage"') != event.count(b'"usage":null')
+            or self._open
+            or len(event) < _SHORT
+            or b"_call" in event
             or b'"error"' in event
-            or b'"function_call"' in event
-            or b"[DONE]" in event
+            or event.count(b'"usage"') != event.count(b'"usage":null')
         )
 
-    def _read(self, event: bytes, facts: list[Fact]) -> None:
+    def read(self, event: bytes, facts: list[Fact]) -> None:
         data = data_of(event)
         if not data:
             return
         if data.strip() == b"[DONE]":
-            self._end(facts)
+            self.end(facts)
             return
         chunk = read(_ANSWER, data)
         self.msg_id = self.msg_id or chunk.id or ""
@@ -177,25 +159,36 @@ class ChatStreamReader:
         if told := failure(chunk.error):
             facts.append(told)
 
+    def end(self, facts: list[Fact]) -> None:
+        """A call whose choice did not finish was cut."""
+        for key in list(self._open):
+            self._tell(key, facts, truncated="true")
+        if self._counts and not self._usage_told:
+            facts.append(usage_of(self.msg_id, self._counts))
+            self._usage_told = True
+
     def _extend(self, choice: int, call: _Call, facts: list[Fact]) -> None:
-        function = call.function or call.custom
         key = (choice, self._index(choice, call))
         opened = self._open.get(key)
         if opened is not None and call.id and opened.id and call.id != opened.id:
-            self._tell(key, facts)  # providers that give every call the same index
+            self._tell(key, facts)  # some providers give every call the same index
             opened = None
-        piece = function.written if function else ""
-        size = len(piece) + len(call.id or "")
-        if size > self._room or (opened is None and len(self._open) >= MAX_OPEN_CALLS):
-            self._flaws.note("tool calls were longer than what is kept, and are incomplete")
-            return
         if opened is None:
-            opened = self._open[key] = _OpenCall(call.id or "")
-        self._room -= size
-        opened.size += size
-        opened.id = opened.id or call.id or ""
-        opened.name = opened.name or (function.name if function else "") or ""
-        opened.pieces.append(piece)
+            if len(self._open) >= MAX_OPEN_CALLS:
+                self._flaws.note("more tool calls were open than are kept; some were not recorded")
+                return
+            opened = self._open[key] = _OpenCall(Fragments(self._room))
+        self._add(opened, call)
+
+    def _add(self, opened: _OpenCall, call: _Call) -> None:
+        function = call.function or call.custom or _Function()
+        fits = True
+        if call.id and not opened.id and (fits := opened.arguments.reserve(len(call.id))):
+            opened.id = call.id
+        if function.name and not opened.name and (fits := opened.arguments.reserve(len(function.name))):
+            opened.name = function.name
+        if not (opened.arguments.add(function.written) and fits):
+            self._flaws.note("tool calls were longer than what is kept, and are incomplete")
 
     def _index(self, choice: int, call: _Call) -> int:
         """The call's index; a provider that gives none starts a new call with each ID."""
@@ -212,13 +205,4 @@ class ChatStreamReader:
 
     def _tell(self, key: tuple[int, int], facts: list[Fact], **metadata: str) -> None:
         opened = self._open.pop(key)
-        self._room += opened.size
-        facts.append(_tool_call(self.msg_id, opened.id, opened.name, "".join(opened.pieces), **metadata))
-
-    def _end(self, facts: list[Fact]) -> None:
-        """Tell what is known; a call whose choice did not finish was cut."""
-        for key in list(self._open):
-            self._tell(key, facts, truncated="true")
-        if self._counts and not self._usage_told:
-            facts.append(usage_of(self.msg_id, self._counts))
-            self._usage_told = True
+        facts.append(_tool_call(self.msg_id, opened.id, opened.name, opened.arguments.join(), **metadata))

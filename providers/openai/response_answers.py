@@ -17,11 +17,11 @@ from msgspec import Raw
 
 from providers.base import Fact, Thought, ToolCall
 from providers.counts import counts_of
-from providers.documents import ABSENT, Loose, Unreadable, items, read, text, written
+from providers.documents import ABSENT, Loose, items, read, text, written
 from providers.failures import failure
 from providers.flaws import Flaws
 from providers.openai.usage import usage_of
-from providers.sse import MAX_EVENT_BYTES, EventSplitter, data_of, name_of
+from providers.sse import data_of, name_of
 
 _TOLD: Final = frozenset(
     {
@@ -153,38 +153,19 @@ def _tool_call(msg_id: str, item: _Item, kind: str) -> ToolCall:
     )
 
 
-class ResponseStreamReader:
-    """A `Reader` of server-sent events; see the module for what it tells when."""
+class ResponseEvents:
+    """`AnswerEvents` of the Responses API; see the module for what it tells when."""
 
-    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, flaws: Flaws) -> None:
         self.msg_id = ""
-        self._flaws = Flaws()
-        self.flaws: list[str] = self._flaws
-        self._events = EventSplitter(self._flaws, max_event_bytes)
         self._dull: tuple[bytes, ...] = ()
         self._items_came = False
         self._ended = False
 
-    def feed(self, data: bytes) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.feed(data):
-            if not event.startswith(self._dull):
-                try:
-                    self._read(event, facts)
-                except Unreadable as error:
-                    self._flaws.note(f"an event was not read: {error}")
-        return facts
+    def passes_over(self, event: bytes) -> bool:
+        return event.startswith(self._dull)
 
-    def close(self) -> Sequence[Fact]:
-        facts: list[Fact] = []
-        for event in self._events.close():
-            try:
-                self._read(event, facts)
-            except Unreadable:
-                continue  # cut in the middle
-        return facts
-
-    def _read(self, event: bytes, facts: list[Fact]) -> None:
+    def read(self, event: bytes, facts: list[Fact]) -> None:
         if self._is_dull(event):
             return
         data = data_of(event)
@@ -199,11 +180,14 @@ class ResponseStreamReader:
             case "response.created":
                 self._know(told.response)
             case "response.completed" | "response.incomplete" | "response.failed":
-                self._end(told.response, facts)
+                self._complete(told.response, facts)
             case "error":
                 error = told.error or {"code": told.code, "message": told.message}
                 if found := failure(error):
                     facts.append(found)
+
+    def end(self, facts: list[Fact]) -> None:
+        """Every fact came whole with an event of its own, so nothing is left."""
 
     def _is_dull(self, event: bytes) -> bool:
         beginning = _BEGINNING.match(event)
@@ -217,7 +201,7 @@ class ResponseStreamReader:
         if response is not None:
             self.msg_id = text(response.id) or self.msg_id
 
-    def _end(self, response: _Response | None, facts: list[Fact]) -> None:
+    def _complete(self, response: _Response | None, facts: list[Fact]) -> None:
         if response is None or self._ended:
             return
         self._ended = True

@@ -12,9 +12,10 @@ import msgspec
 from providers.base import Api, Reader, RequestFacts, RequestRefused, StreamFilter
 from providers.blocking import BlockingReader
 from providers.documents import Loose, items, last, text
-from providers.openai.response_answers import ResponseStreamReader, read_answer
+from providers.openai.response_answers import ResponseEvents, read_answer
 from providers.pass_through import PassThrough
 from providers.request_body import read_body
+from providers.streaming import StreamReader
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Responses:
         )
 
     def reader(self, *, streamed: bool) -> Reader:
-        return ResponseStreamReader() if streamed else BlockingReader(read_answer)
+        return StreamReader(ResponseEvents) if streamed else BlockingReader(read_answer)
 
     def usage_filter(self) -> StreamFilter:
         return PassThrough()

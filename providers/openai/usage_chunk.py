@@ -34,22 +34,25 @@ def usage_edit(body: bytes, *, has_options: bool) -> Edit | None:
     if not has_options:
         return _insert(body, brace, _OPTIONS)
     options = last_member(body, brace, "stream_options")
-    if options is None:
-        return None
-    if body[options.start : options.end] == b"null":
-        return Edit(options.start, options.end, b"{" + _ASK + b"}")
-    if not body.startswith(b"{", options.start):
-        return None
-    return _ask_in(body, options)
+    if options is not None and body.startswith(b"{", options.start):
+        return _ask_in(body, options)
+    return _replace(body, options, (b"null",), b"{" + _ASK + b"}")
 
 
 def _ask_in(body: bytes, options: Member) -> Edit | None:
     wish = last_member(body, options.start, "include_usage")
     if wish is None:
         return _insert(body, options.start, _ASK)
-    if body[wish.start : wish.end] in (b"false", b"null"):
-        return Edit(wish.start, wish.end, b"true")
-    return None
+    return _replace(body, wish, (b"false", b"null"), b"true")
+
+
+def _replace(
+    body: bytes, member: Member | None, values: tuple[bytes, ...], replacement: bytes
+) -> Edit | None:
+    """Replace a member's value when it is one of `values`."""
+    if member is None or body[member.start : member.end] not in values:
+        return None
+    return Edit(member.start, member.end, replacement)
 
 
 def _insert(body: bytes, brace: int, member: bytes) -> Edit:

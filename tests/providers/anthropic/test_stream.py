@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
-from providers.anthropic.stream import MessageStreamReader
+from providers.anthropic.stream import MessageEvents
 from providers.base import Fact, ProviderFailure, Thought, ToolCall, Usage
+from providers.streaming import StreamReader
 
 
 def event(type_: str, **members: object) -> bytes:
@@ -39,8 +41,8 @@ def end(index: int = 0) -> bytes:
 STOP = event("message_stop")
 
 
-def read(*events: bytes, reader: MessageStreamReader | None = None) -> list[Fact]:
-    reader = reader or MessageStreamReader()
+def read(*events: bytes, reader: StreamReader | None = None) -> list[Fact]:
+    reader = reader or StreamReader(MessageEvents)
     facts = [fact for each in events for fact in reader.feed(each)]
     return [*facts, *reader.close()]
 
@@ -66,7 +68,7 @@ def test_usage_is_replaced_and_not_added() -> None:
 
 def test_usage_is_told_when_the_message_stops() -> None:
     """Not only when the connection closes, which may be much later."""
-    reader = MessageStreamReader()
+    reader = StreamReader(MessageEvents)
     reader.feed(start(input_tokens=1))
     assert len(list(reader.feed(STOP))) == 1
     assert list(reader.feed(delta(output_tokens=9))) == []
@@ -75,7 +77,7 @@ def test_usage_is_told_when_the_message_stops() -> None:
 
 def test_each_fact_is_told_when_it_is_complete() -> None:
     """A tool call when its block ends, not when the message does."""
-    reader = MessageStreamReader()
+    reader = StreamReader(MessageEvents)
     assert list(reader.feed(start() + block("tool_use", id="t", name="Bash") + piece("{}"))) == []
     assert len(list(reader.feed(end()))) == 1
 
@@ -168,7 +170,7 @@ def test_an_error_without_a_type_in_its_data_is_known_by_its_name() -> None:
 
 def test_a_broken_event_is_a_flaw_and_reading_goes_on() -> None:
     """One bad event costs one event."""
-    reader = MessageStreamReader()
+    reader = StreamReader(MessageEvents)
     facts = read(start(input_tokens=1), b"data: {broken\n\n", b'data: {"type":7}\n\n', STOP, reader=reader)
     assert len(facts) == 1
     assert len(reader.flaws) == 2
@@ -177,7 +179,7 @@ def test_a_broken_event_is_a_flaw_and_reading_goes_on() -> None:
 
 def test_what_is_held_is_bounded() -> None:
     """A tool call beyond the limit is told as far as it was kept, with a flaw; then there is room again."""
-    reader = MessageStreamReader(max_held_bytes=1000)
+    reader = StreamReader(partial(MessageEvents, max_held_bytes=1000))
     facts = read(
         block("tool_use", id="a", name="A"),
         *(piece("x" * 100) for _ in range(50)),
@@ -195,7 +197,7 @@ def test_what_is_held_is_bounded() -> None:
 
 def test_the_number_of_open_blocks_is_bounded() -> None:
     """A provider that never ends a block can't fill the memory."""
-    reader = MessageStreamReader()
+    reader = StreamReader(MessageEvents)
     facts = read(*(block("tool_use", index, id=str(index)) for index in range(2000)), reader=reader)
     assert len(facts) == 1024
     assert reader.flaws == ["more content blocks were open than are kept; some were not recorded"]

@@ -77,3 +77,10 @@ def test_a_body_that_is_no_json_is_refused() -> None:
     """With the place where it broke."""
     with pytest.raises(RequestRefused, match="at byte 9"):
         CHAT_COMPLETIONS.read_request(b'{"model":}')
+
+
+def test_the_extra_chunk_can_be_hidden() -> None:
+    """The filter of this API takes the usage chunk out."""
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
+    stream = CHAT_COMPLETIONS.usage_filter()
+    assert stream.feed(usage + b"data: [DONE]\n\n") == b"data: [DONE]\n\n"

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from providers.base import Fact, ProviderFailure, Thought, ToolCall, Usage
-from providers.openai.response_answers import ResponseStreamReader, read_answer
+from providers.openai.response_answers import ResponseEvents, read_answer
+from providers.streaming import StreamReader
 
 
 def event(type_: str, **members: object) -> bytes:
@@ -18,8 +19,8 @@ def done(**item: object) -> bytes:
     return event("response.output_item.done", item=item)
 
 
-def read(*events: bytes, reader: ResponseStreamReader | None = None) -> list[Fact]:
-    reader = reader or ResponseStreamReader()
+def read(*events: bytes, reader: StreamReader | None = None) -> list[Fact]:
+    reader = reader or StreamReader(ResponseEvents)
     facts = [fact for each in events for fact in reader.feed(each)]
     return [*facts, *reader.close()]
 
@@ -116,7 +117,7 @@ def test_the_end_is_told_once() -> None:
 
 def test_the_response_id_is_known_without_a_first_event() -> None:
     """The last event has it too."""
-    reader = ResponseStreamReader()
+    reader = StreamReader(ResponseEvents)
     read(event("response.completed", response={"id": "resp_1"}), reader=reader)
     assert reader.msg_id == "resp_1"
 
@@ -150,7 +151,7 @@ def test_an_error_event_is_a_failure(members: dict[str, object], expected: Provi
 
 def test_a_broken_event_is_a_flaw_and_reading_goes_on() -> None:
     """One bad event costs one event."""
-    reader = ResponseStreamReader()
+    reader = StreamReader(ResponseEvents)
     completed = event("response.completed", response={"usage": {"input_tokens": 3}})
     assert len(read(CREATED, b"data: {broken\n\n", completed, b"data: [DONE]\n\n", reader=reader)) == 1
     assert len(reader.flaws) == 1
