@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.answers import anthropic, chat, responses
 from tests.answers.turn import ToolUse, Turn
-from tests.upstream import Received, Reply
+from tests.upstream import Received, Reply, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Agent:
     answer: str
     thought: str = ""
     model: str = "scripted-model"
+    before_the_end: tuple[Step, ...] = ()
+    """What comes between the last event of a model's answer and its end: a gate, for instance."""
 
     def __call__(self, request: Received) -> Reply:
         if request.method == "HEAD":
@@ -31,7 +33,8 @@ class Agent:
             return anthropic.models(self.model) if by_anthropic else chat.models(self.model)
         if request.path.endswith("/count_tokens"):
             return anthropic.token_count(100)
-        return self._speak(request)
+        reply = self._speak(request)
+        return replace(reply, chunks=[*reply.chunks, *self.before_the_end])
 
     def _speak(self, request: Received) -> Reply:
         body = request.json

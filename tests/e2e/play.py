@@ -21,7 +21,7 @@ from tests.e2e.gateway import Gateway, hosting_gateway, serving_gateway
 from tests.e2e.records import Recorded, read_records
 from tests.e2e.tap import Exchanged, tapped
 from tests.servers import serving
-from tests.upstream import Received, Upstream
+from tests.upstream import Received, Step, Upstream
 
 Mode: TypeAlias = Literal["centralized", "byok"]
 MODES: tuple[Mode, ...] = ("centralized", "byok")
@@ -59,13 +59,24 @@ class Played:
     attempts_to_leave: list[str]
 
 
-async def play(client: Client, mode: Mode, host: Host, *, binaries: Path, folder: Path) -> Played:
-    """One turn of `client` in `mode`, with everything it leaves below `folder`."""
+async def play(
+    client: Client,
+    mode: Mode,
+    host: Host,
+    *,
+    binaries: Path,
+    folder: Path,
+    before_the_end: tuple[Step, ...] = (),
+) -> Played:
+    """One turn of `client` in `mode`, with everything it leaves below `folder`.
+
+    `before_the_end` are steps of the provider between the last event of each answer and its end.
+    """
     home, work, state = (folder / name for name in ("home", "work", "gateway"))
     for path in (home, work, state):
         path.mkdir()
     tool = client.tool(work)
-    upstream = Upstream(Agent(tool, ANSWER, THOUGHT))
+    upstream = Upstream(Agent(tool, ANSWER, THOUGHT, before_the_end=before_the_end))
     async with fenced() as fence, serving(upstream) as upstream_url:
         gateway = Gateway(state, upstream_url)
         await gateway.command("users", "create", USER)
