@@ -147,7 +147,7 @@ class Drain:
         failed = 0
         while True:
             try:
-                batch = self._journal.read(self._batch_records, self._batch_bytes)
+                batch = await self._journal.read(self._batch_records, self._batch_bytes)
                 if batch is None:
                     return
                 await self._write(batch)

@@ -1,7 +1,8 @@
 """Between the request and the store: an ordered buffer that takes records now and gives them out later.
 
 A sink appends, one drain reads in order, stores, and moves the checkpoint. Entries that were read but not committed
-are read again, so storing must be idempotent. All calls are synchronous and made on the event loop's thread.
+are read again, so storing must be idempotent. `append` and `commit` don't wait; all calls are made on the event
+loop's thread.
 
 `MemoryJournal` is NOT crash-proof: what it holds and no store has yet is lost with the process. It keeps its bound,
 its order and its checkpoint exactly as a journal on disk does, so that one can take its place.
@@ -46,11 +47,23 @@ class Backlog:
 class Journal(Protocol):
     """The seam between recording and storing; see the module for the promises."""
 
+    async def open(self) -> None:
+        """Make it ready. Raises `OSError`, naming the path, when it can't be."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what it holds in this process; what is not committed stays where it is, if that outlives us."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until all that was appended is as safe as this journal makes it. Raises `OSError`."""
+        ...
+
     def append(self, record: Record) -> None:
         """Take a record. Raises `JournalFull`, or `OSError` when the medium fails."""
         ...
 
-    def read(self, max_records: int, max_bytes: int) -> Batch | None:
+    async def read(self, max_records: int, max_bytes: int) -> Batch | None:
         """The next uncommitted records, at least one whatever its size; None when there are none."""
         ...
 
@@ -96,6 +109,15 @@ class MemoryJournal:
         self._committed = 0
         self._wake: Callable[[], None] = _nobody
 
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do: what it holds goes with the process."""
+
+    async def settle(self) -> None:
+        """Nothing to wait for."""
+
     def append(self, record: Record) -> None:
         data = codec.encode(record)
         limit = self._max_bytes
@@ -107,7 +129,7 @@ class MemoryJournal:
         self._size_bytes += len(data)
         self._wake()
 
-    def read(self, max_records: int, max_bytes: int) -> Batch | None:
+    async def read(self, max_records: int, max_bytes: int) -> Batch | None:
         records: list[Record] = []
         size = 0
         for entry in islice(self._entries, max_records):

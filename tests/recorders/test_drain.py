@@ -148,11 +148,11 @@ async def test_a_journal_that_cannot_be_read_is_tried_again() -> None:
     class Unreadable(MemoryJournal):
         errors = 2
 
-        def read(self, max_records: int, max_bytes: int) -> Batch | None:
+        async def read(self, max_records: int, max_bytes: int) -> Batch | None:
             if self.errors:
                 self.errors -= 1
                 raise OSError("input/output error")
-            return super().read(max_records, max_bytes)
+            return await super().read(max_records, max_bytes)
 
     journal, store = Unreadable(), MemoryStore()
     async with draining(journal, store, pause=Pauses()) as drain:

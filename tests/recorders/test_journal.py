@@ -10,70 +10,70 @@ from tests.recorders import samples
 MANY = 1000
 
 
-def read_all(journal: MemoryJournal) -> list[Record]:
-    batch = journal.read(MANY, 1 << 30)
+async def read_all(journal: MemoryJournal) -> list[Record]:
+    batch = await journal.read(MANY, 1 << 30)
     return list(batch.records) if batch else []
 
 
-def test_records_come_out_in_the_order_of_their_coming() -> None:
+async def test_records_come_out_in_the_order_of_their_coming() -> None:
     """The journal is a queue over all interceptions."""
     journal = MemoryJournal()
     records = samples.whole("a") + samples.whole("b")
     for record in records:
         journal.append(record)
 
-    assert read_all(journal) == records
+    assert await read_all(journal) == records
 
 
-def test_what_was_read_and_not_committed_is_read_again() -> None:
+async def test_what_was_read_and_not_committed_is_read_again() -> None:
     """A drain that failed half-way loses nothing."""
     journal = MemoryJournal()
     journal.append(samples.start())
 
-    assert read_all(journal) == read_all(journal) == [samples.start()]
+    assert await read_all(journal) == await read_all(journal) == [samples.start()]
 
 
-def test_commit_forgets_just_what_was_read() -> None:
+async def test_commit_forgets_just_what_was_read() -> None:
     """Records that came after the batch stay."""
     journal = MemoryJournal()
     journal.append(samples.start())
-    batch = journal.read(MANY, MANY)
+    batch = await journal.read(MANY, MANY)
     journal.append(samples.end())
     assert batch is not None
 
     journal.commit(batch.position)
 
-    assert read_all(journal) == [samples.end()]
+    assert await read_all(journal) == [samples.end()]
 
 
-def test_committing_a_position_again_does_nothing() -> None:
+async def test_committing_a_position_again_does_nothing() -> None:
     """A late second commit can't take records that nobody stored."""
     journal = MemoryJournal()
     journal.append(samples.start())
-    batch = journal.read(MANY, MANY)
+    batch = await journal.read(MANY, MANY)
     assert batch is not None
     journal.commit(batch.position)
     journal.append(samples.end())
 
     journal.commit(batch.position)
 
-    assert read_all(journal) == [samples.end()]
+    assert await read_all(journal) == [samples.end()]
 
 
-def test_an_empty_journal_gives_no_batch() -> None:
+async def test_an_empty_journal_gives_no_batch() -> None:
     """There is nothing to store, and nothing to commit."""
-    assert MemoryJournal().read(MANY, MANY) is None
+    assert await MemoryJournal().read(MANY, MANY) is None
 
 
-def test_a_batch_is_bounded_in_records_and_bytes_but_never_empty() -> None:
+async def test_a_batch_is_bounded_in_records_and_bytes_but_never_empty() -> None:
     """A record larger than the batch goes alone instead of never."""
     journal = MemoryJournal()
     big = samples.prompt(prompt="x" * 5000)
     for record in (big, samples.start(), samples.end()):
         journal.append(record)
 
-    by_bytes = journal.read(MANY, 100)
-    by_records = journal.read(2, 1 << 30)
+    by_bytes = await journal.read(MANY, 100)
+    by_records = await journal.read(2, 1 << 30)
 
     assert by_bytes is not None
     assert by_bytes.records == [big]
@@ -81,7 +81,7 @@ def test_a_batch_is_bounded_in_records_and_bytes_but_never_empty() -> None:
     assert by_records.records == [big, samples.start()]
 
 
-def test_a_full_journal_refuses_a_start_and_still_takes_what_follows_an_earlier_one() -> None:
+async def test_a_full_journal_refuses_a_start_and_still_takes_what_follows_an_earlier_one() -> None:
     """A journal that fills up doesn't tear interceptions in two."""
     size = len(codec.encode(samples.start()))
     journal = MemoryJournal(max_bytes=size, reserve_bytes=1000)
@@ -91,7 +91,7 @@ def test_a_full_journal_refuses_a_start_and_still_takes_what_follows_an_earlier_
         journal.append(samples.start("i2"))
     journal.append(samples.end())
 
-    assert read_all(journal) == [samples.start(), samples.end()]
+    assert await read_all(journal) == [samples.start(), samples.end()]
 
 
 def test_the_reserve_has_an_end_too() -> None:
@@ -102,7 +102,7 @@ def test_the_reserve_has_an_end_too() -> None:
         journal.append(samples.end())
 
 
-def test_committing_makes_room_again() -> None:
+async def test_committing_makes_room_again() -> None:
     """A full journal works again as soon as the store does."""
     size = len(codec.encode(samples.start()))
     journal = MemoryJournal(max_bytes=size, reserve_bytes=0)
@@ -111,7 +111,7 @@ def test_committing_makes_room_again() -> None:
 
     journal.append(samples.start("i2"))
 
-    assert read_all(journal) == [samples.start("i2")]
+    assert await read_all(journal) == [samples.start("i2")]
 
 
 def test_the_backlog_tells_how_much_waits_and_for_how_long() -> None:

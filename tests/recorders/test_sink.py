@@ -26,7 +26,7 @@ def broken_observer(record: Record) -> None:
     raise ZeroDivisionError(f"while looking at {record}")
 
 
-def test_a_record_goes_to_the_journal_and_to_every_observer() -> None:
+async def test_a_record_goes_to_the_journal_and_to_every_observer() -> None:
     """Observers see what was recorded, in order."""
     journal, first, second = MemoryJournal(), MemoryStore(), MemoryStore()
     sink = JournalSink(journal, observers=[first.emit, second.emit])
@@ -34,7 +34,7 @@ def test_a_record_goes_to_the_journal_and_to_every_observer() -> None:
     for record in samples.whole():
         sink.emit(record)
 
-    batch = journal.read(100, 1 << 20)
+    batch = await journal.read(100, 1 << 20)
     assert batch is not None
     assert batch.records == first.records == second.records == samples.whole()
 
