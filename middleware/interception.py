@@ -211,7 +211,11 @@ class _Interception:
                 return  # the filter kept all of it
         elif message["type"] == "http.response.start":
             message = self._begin(message)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:  # how a server says that the client has gone (ASGI HTTP, "Disconnected Client")
+            self._exchange.client_left = True
+            raise
 
     def _begin(self, message: Message) -> Message:
         headers = {name.lower(): value.decode("latin-1") for name, value in message["headers"]}
