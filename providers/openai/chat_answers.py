@@ -18,7 +18,7 @@ import msgspec
 
 from providers.base import Fact, ToolCall
 from providers.counts import Counts, counts_of
-from providers.documents import Loose, read
+from providers.documents import Loose, items, read, text
 from providers.failures import failure
 from providers.flaws import Flaws
 from providers.fragments import Fragments, Room
@@ -65,7 +65,7 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 class _Choice(msgspec.Struct, frozen=True):
-    index: int = 0
+    index: int | None = None
     delta: _Message | None = None
     message: _Message | None = None
     finish_reason: Any = None
@@ -74,8 +74,8 @@ class _Choice(msgspec.Struct, frozen=True):
 class _Answer(msgspec.Struct, frozen=True):
     """A whole answer, a chunk of one, or an error."""
 
-    id: str | None = None
-    choices: list[_Choice] | None = None
+    id: Loose = None
+    choices: Loose = None
     usage: Any = None
     error: Any = None
     detail: Any = None
@@ -86,15 +86,16 @@ _SHORT: Final = 32
 _LEGACY: Final = -1
 """The index under which a choice's one `function_call` is kept."""
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
+_CHOICE: Final = msgspec.json.Decoder(_Choice)
 
 
 def read_answer(body: bytes) -> tuple[str, Sequence[Fact]]:
     """A whole answer, or an error body. Raises `Unreadable`."""
     answer = read(_ANSWER, body)
-    msg_id = answer.id or ""
+    msg_id = text(answer.id) or ""
     facts: list[Fact] = [
         _tool_call(msg_id, call.id, function.name, function.written)
-        for choice in answer.choices or ()
+        for choice in items(answer.choices, _CHOICE)
         for call in (choice.message.calls if choice.message else ())
         if (function := call.function or call.custom) is not None
     ]
@@ -149,12 +150,12 @@ class ChatEvents:
             self.end(facts)
             return
         chunk = read(_ANSWER, data)
-        self.msg_id = self.msg_id or chunk.id or ""
-        for choice in chunk.choices or ():
+        self.msg_id = self.msg_id or text(chunk.id) or ""
+        for choice in items(chunk.choices, _CHOICE):
             for call in choice.delta.calls if choice.delta else ():
-                self._extend(choice.index, call, facts)
+                self._extend(choice.index or 0, call, facts)
             if choice.finish_reason is not None:
-                self._finish(choice.index, facts)
+                self._finish(choice.index or 0, facts)
         self._counts = counts_of(chunk.usage) or self._counts
         if told := failure(chunk.error):
             facts.append(told)

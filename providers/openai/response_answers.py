@@ -33,7 +33,9 @@ _TOLD: Final = frozenset(
         "response.failed",
     }
 )
-_BEGINNING: Final = re.compile(rb'(?:event: ?[a-z_.]{1,80}\n)?data: ?\{\s*"type"\s*:\s*"([a-z_.]{1,80})"')
+_BEGINNING: Final = re.compile(
+    rb'(?:event: ?[a-z0-9_.]{1,80}\n)?data: ?\{\s*"type"\s*:\s*"([a-z0-9_.]{1,80})"'
+)
 _MAX_DULL: Final = 16
 
 

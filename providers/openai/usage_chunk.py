@@ -33,10 +33,29 @@ def usage_edit(body: bytes, *, has_options: bool) -> Edit | None:
     brace = skip_space(body, 0)
     if not has_options:
         return _insert(body, brace, _OPTIONS)
-    options = last_member(body, brace, "stream_options")
+    options = _options(body, brace)
     if options is not None and body.startswith(b"{", options.start):
         return _ask_in(body, options)
     return _replace(body, options, (b"null",), b"{" + _ASK + b"}")
+
+
+class _Body(msgspec.Struct, frozen=True):
+    stream_options: msgspec.Raw = msgspec.Raw(b"")
+
+
+_BODY: Final = msgspec.json.Decoder(_Body)
+
+
+def _options(body: bytes, brace: int) -> Member | None:
+    """Where `stream_options` stands: where its text does, when that is but once in the body; else by walking over it."""
+    try:
+        value = bytes(_BODY.decode(body).stream_options)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = b""
+    start = body.find(value)
+    if value.startswith(b"{") and start == body.rfind(value):
+        return Member("stream_options", start, start + len(value))
+    return last_member(body, brace, "stream_options")
 
 
 def _ask_in(body: bytes, options: Member) -> Edit | None:

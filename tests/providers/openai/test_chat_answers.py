@@ -170,3 +170,9 @@ def test_errors_in_other_shapes_are_failures(body: dict[str, str]) -> None:
     """Proxies and ChatGPT's backend word them in their own way."""
     _, facts = read_answer(json.dumps(body).encode())
     assert facts == [ProviderFailure(type="error", message="Unauthorized")]
+
+
+def test_an_odd_choice_does_not_cost_the_usage() -> None:
+    """A bill rests on the usage, whatever stands beside it."""
+    odd = b'data: {"id":7,"choices":[null,{"delta":{"tool_calls":"x"}}],"usage":{"prompt_tokens":9}}\n\n'
+    assert read(odd, DONE) == [Usage(msg_id="", input_tokens=9)]

@@ -104,6 +104,21 @@ def test_the_edit_is_as_small_as_can_be(body: bytes, edited: bytes) -> None:
     assert apply_edits(body, [edit]) == edited
 
 
+@pytest.mark.parametrize("twin", ["{}", '{"include_usage":false}'])
+def test_the_same_text_elsewhere_is_not_mistaken_for_the_options(twin: str) -> None:
+    """A message may hold the very same object."""
+    for body in (
+        f'{{"stream":true,"stream_options":{twin},"x":{{"stream_options":{twin}}}}}',
+        f'{{"x":{{"stream_options":{twin}}},"stream":true,"stream_options":{twin}}}',
+        f'{{"x":{{"stream_options":{twin}}},"y":NaN,"stream":true,"stream_options": {twin[:-1]} }}}}',
+    ):
+        edit = CHAT_COMPLETIONS.read_request(body.encode()).usage_edit
+        assert edit is not None
+        edited = json.loads(apply_edits(body.encode(), [edit]))
+        assert edited["stream_options"] == {"include_usage": True}
+        assert edited["x"] == json.loads(body)["x"]
+
+
 def test_a_body_that_only_python_can_read_is_edited_in_its_own_bytes() -> None:
     """A repaired document is for reading; the edit refers to the body as it came."""
     body = b'{"x":"\\ud800","y":NaN,"stream":true,"stream_options":{"include_usage":false}}'
