@@ -1,7 +1,7 @@
 """Installs the clients that `package.json` pins, with plain `npm`, below `build/` of the checkout, once.
 
-Two of them fetch nothing at install but put their binary in place by an install script, so `package.json` allows
-these by name: npm runs no others. A second run finds the stamp and starts at once.
+Two of them put their binary in place by an install script; `package.json` allows these by name, for the versions of
+npm that ask for it. A second run finds the stamp and starts at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def installed() -> Path:
         return BINARIES
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError("the end-to-end runs need npm (Node.js 20 or newer) on the search path")
+        raise RuntimeError("the end-to-end runs need npm, which comes with Node.js, on the search path")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     (FOLDER / "package.json").write_text(wanted)

@@ -126,7 +126,7 @@ def test_the_prompt_is_recorded_where_the_user_asked(turn: Played) -> None:
     """The first call of the turn holds the prompt; the one that returns a tool's result has none."""
     calling, answered = calling_and_answered(turn)
     (prompt,) = turn.recorded.of(turn.recorded.prompts, calling)
-    assert prompt["prompt"].strip('"') == PROMPT
+    assert prompt["prompt"].strip('"') == PROMPT  # opencode puts what it got on its command line into quotes
     assert turn.recorded.of(turn.recorded.prompts, answered) == []
 
 
