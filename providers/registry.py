@@ -49,7 +49,7 @@ class Registry:
 
     def locate(self, scope: Mapping[str, Any]) -> tuple[Provider, str] | None:
         """The instance that the path names and what follows its name, or None."""
-        if is_ambiguous(scope):
+        if is_ambiguous(scope) or not scope["path"].startswith("/"):
             return None
         name, slash, rest = _below_prefix(scope).removeprefix("/").partition("/")
         provider = self._providers.get(name)
