@@ -20,6 +20,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_KEPT_URL: Final = 512
 KEEPALIVE_S: Final = 15.0
 """Shorter than providers keep idle connections, so that a request seldom meets one that was just closed."""
 
@@ -48,6 +49,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _as_httpx(error, request) from error
+        except ValueError as error:  # a control character in a header
+            raise httpx.LocalProtocolError(type(error).__name__, request=request) from error
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
@@ -91,8 +94,13 @@ class _Stream(httpx.AsyncByteStream):
         self._response.close()
 
 
-@lru_cache(maxsize=1024)
 def _url(url: str) -> URL:
+    """Kept, because URLs repeat; but for long ones, of which a thousand would fill the memory."""
+    return (_kept_url if len(url) <= MAX_KEPT_URL else _kept_url.__wrapped__)(url)
+
+
+@lru_cache(maxsize=1024)
+def _kept_url(url: str) -> URL:
     return URL(url, encoded=True)
 
 

@@ -17,17 +17,26 @@ import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias
 
 import httpx
 
-from middleware.errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamTimeout, UpstreamUnreachable
+from middleware.errors import (
+    BadRequest,
+    ClientLeft,
+    GatewayError,
+    UpstreamBroke,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from middleware.exchange import Exchange
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 OnClientLeft: TypeAlias = Literal["close", "drain"]
+
+MAX_KEPT_TARGET: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,8 @@ class Upstream:
             raise UpstreamTimeout("connect", self.timeouts.connect_s) from error
         except httpx.TimeoutException as error:
             raise UpstreamTimeout("first byte", self.timeouts.first_byte_s) from error
+        except httpx.LocalProtocolError as error:
+            raise BadRequest("a header of the request has a character that can't be sent on") from error
         except httpx.TransportError as error:
             raise UpstreamUnreachable(f"could not reach the provider: {type(error).__name__}") from error
 
@@ -98,8 +109,17 @@ async def _whole_body(receive: Receive) -> bytes:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-@lru_cache(maxsize=1024)
 def _url(scheme: str, host: str, port: int, target: bytes) -> httpx.URL:
+    """Targets repeat, so their URLs are kept; but for long ones, of which a thousand would fill the memory."""
+    make = _kept_url if len(target) <= MAX_KEPT_TARGET else _kept_url.__wrapped__
+    try:
+        return make(scheme, host, port, target)
+    except httpx.InvalidURL as error:
+        raise BadRequest("the query is too long, or has a character that must be percent-encoded") from error
+
+
+@lru_cache(maxsize=1024)
+def _kept_url(scheme: str, host: str, port: int, target: bytes) -> httpx.URL:
     return httpx.URL(scheme=scheme, host=host, port=port, raw_path=target)
 
 
