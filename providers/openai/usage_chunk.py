@@ -47,7 +47,7 @@ _BODY: Final = msgspec.json.Decoder(_Body)
 
 
 def _options(body: bytes, brace: int) -> Member | None:
-    """Where `stream_options` stands: where its text does, when that is but once in the body; else by walking over it."""
+    """Where `stream_options` stands: where its text does, when that is there but once; else found by walking."""
     try:
         value = bytes(_BODY.decode(body).stream_options)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
