@@ -23,6 +23,7 @@ class BlockingReader:
 
     def __init__(self, read_answer: ReadAnswer, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self.msg_id = ""
+        self.complete = False
         self.flaws: list[str] = Flaws()
         self._read_answer = read_answer
         self._max = max_bytes

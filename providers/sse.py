@@ -112,18 +112,17 @@ class EventSplitter:
     def _continue(self, data: bytes) -> list[bytes]:
         """As `_split`, while an event is being held or skipped."""
         if self._rest.endswith(b"\n") and data.startswith(b"\n"):
-            end, behind = -1, 1
+            event, behind = bytes(self._rest[:-1]), data[1:]
         else:
-            end = data.find(b"\n\n")
-            if end == -1:
+            end_of_event, blank_line, behind = data.partition(b"\n\n")
+            if not blank_line:
                 self._hold(data)
                 return []
-            behind = end + 2
-        event = bytes(self._rest[:-1]) if end == -1 else bytes(self._rest) + data[:end]
+            event = bytes(self._rest) + end_of_event
         whole = not self._skipping and self._fits(event)
         self._skipping = False
         self._rest.clear()
-        return [event, *self._split(data[behind:])] if whole else self._split(data[behind:])
+        return [event, *self._split(behind)] if whole else self._split(behind)
 
     def _hold(self, data: bytes) -> None:
         self._rest += data

@@ -15,9 +15,10 @@ from providers.sse import MAX_EVENT_BYTES, EventSplitter
 
 
 class AnswerEvents(Protocol):
-    """What one API makes of the events of one answer. `msg_id` is empty until it is known."""
+    """What one API makes of the events of one answer; `msg_id` and `complete` as a `Reader` has them."""
 
     msg_id: str
+    complete: bool
 
     def passes_over(self, event: bytes) -> bool:
         """Whether the event surely tells nothing. Called for each event, so it must be cheap."""
@@ -37,6 +38,7 @@ class StreamReader:
 
     def __init__(self, events_for: Callable[[Flaws], AnswerEvents], max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.msg_id = ""
+        self.complete = False
         self._flaws = Flaws()
         self.flaws: list[str] = self._flaws
         self._splitter = EventSplitter(self._flaws, max_event_bytes)
@@ -51,7 +53,7 @@ class StreamReader:
                 self._events.read(event, facts)
             except Unreadable as error:
                 self._flaws.note(f"an event was not read: {error}")
-        self.msg_id = self._events.msg_id
+        self.msg_id, self.complete = self._events.msg_id, self._events.complete
         return facts
 
     def close(self) -> Sequence[Fact]:

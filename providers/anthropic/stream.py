@@ -63,6 +63,7 @@ class MessageEvents:
 
     def __init__(self, flaws: Flaws, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.msg_id = ""
+        self.complete = False
         self._flaws = flaws
         self._dull: tuple[bytes, ...] = ()
         self._open: dict[int, tuple[Block, Fragments]] = {}
@@ -94,6 +95,7 @@ class MessageEvents:
                 add_counts(self._counts, told.usage)
             case "message_stop":
                 self.end(facts)
+                self.complete = True
             case "error":
                 if told_failure := failure(told.error):
                     facts.append(told_failure)

@@ -126,6 +126,7 @@ class ChatEvents:
 
     def __init__(self, flaws: Flaws, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.msg_id = ""
+        self.complete = False
         self._flaws = flaws
         self._open: dict[tuple[int, int], _OpenCall] = {}
         self._room = Room(max_held_bytes)
@@ -148,6 +149,7 @@ class ChatEvents:
             return
         if data.strip() == b"[DONE]":
             self.end(facts)
+            self.complete = True
             return
         chunk = read(_ANSWER, data)
         self.msg_id = self.msg_id or text(chunk.id) or ""

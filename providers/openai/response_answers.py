@@ -160,9 +160,9 @@ class ResponseEvents:
 
     def __init__(self, flaws: Flaws) -> None:
         self.msg_id = ""
+        self.complete = False
         self._dull: tuple[bytes, ...] = ()
         self._items_came = False
-        self._ended = False
 
     def passes_over(self, event: bytes) -> bool:
         return event.startswith(self._dull)
@@ -204,9 +204,9 @@ class ResponseEvents:
             self.msg_id = text(response.id) or self.msg_id
 
     def _complete(self, response: _Response | None, facts: list[Fact]) -> None:
-        if response is None or self._ended:
+        if response is None or self.complete:
             return
-        self._ended = True
+        self.complete = True
         self._know(response)
         if not self._items_came:
             for item in items(response.output, _ITEM):
