@@ -82,6 +82,7 @@ class _Call:
 
     def __init__(self, app: ASGIApp, scope: Scope, body: AsyncIterator[bytes]) -> None:
         self._body: AsyncIterator[bytes] | None = body
+        self._reading: asyncio.Future[bytes | None] | None = None
         self._left = asyncio.Event()
         self._offered: asyncio.Queue[Message | None] = asyncio.Queue()
         self._taken = asyncio.Semaphore(0)
@@ -95,13 +96,20 @@ class _Call:
 
     async def _receive(self) -> Message:
         if self._body is not None and not self._left.is_set():
+            reading = self._reading = asyncio.ensure_future(anext(self._body, None))
             try:
-                return {"type": "http.request", "body": await anext(self._body), "more_body": True}
-            except StopAsyncIteration:
-                self._body = None
-                return {"type": "http.request", "body": b"", "more_body": False}
+                await asyncio.wait((reading,))
+            finally:
+                reading.cancel()
+            if not reading.cancelled():
+                return self._piece(reading.result())
         await self._left.wait()
         return {"type": "http.disconnect"}
+
+    def _piece(self, piece: bytes | None) -> Message:
+        if piece is None:
+            self._body = None
+        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
     async def _send(self, message: Message) -> None:
         if self._left.is_set():
@@ -140,6 +148,8 @@ class _Call:
         """The caller wants no more. The application hears of it by `http.disconnect` and ends in its own time."""
         self._left.set()
         self._taken.release()
+        if self._reading is not None:
+            self._reading.cancel()  # a body that was never to go on would keep the application waiting
         _running.add(self._task)
         self._task.add_done_callback(_let_go)
 

@@ -235,3 +235,27 @@ async def test_many_calls_at_once_share_nothing() -> None:
         calls = (client.post("/", content=b"%d" % number) for number in range(50))
         answers = await asyncio.gather(*calls)
     assert [one.content for one in answers] == [b"%d!" % number for number in range(50)]
+
+
+@each_library
+async def test_a_caller_that_leaves_while_its_body_stalls_is_seen_to_leave(library: Any) -> None:
+    """The rest of the body will never come: the application is told, instead of waiting for it for ever."""
+    stalled, told = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"one"
+        stalled.set()
+        await asyncio.Event().wait()
+
+    async with client_of(library, app) as client:
+        asking = asyncio.create_task(client.post("/", content=body()))
+        await stalled.wait()
+        asking.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            await told.wait()
+        await asyncio.wait([asking])
