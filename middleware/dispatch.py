@@ -84,7 +84,10 @@ def _credential(provider: Provider, kind: str | None, headers: Headers) -> Crede
             )
         return credential
     if kind == "byok":
-        return provider.user_credential(headers) or provider.central_credential()
+        credential = provider.user_credential(headers)
+        if credential is None:
+            raise BadRequest("your own credential did not get this far: Connection must not name its header")
+        return credential
     return provider.central_credential()
 
 

@@ -169,6 +169,14 @@ async def test_copilot_needs_the_users_own_token(kind: CredentialKind, given: li
     assert not inward.scopes
 
 
+async def test_a_lost_credential_of_the_users_is_not_replaced_by_the_central_key() -> None:
+    """`Connection: authorization` takes it off on the way; a request that counts as byok must not cost the centre."""
+    inward = Inward()
+    async with drive(ProviderDispatch(inward), known_scope(kind="byok")) as client:
+        assert isinstance(await client.failed(), BadRequest)
+    assert not inward.scopes
+
+
 async def test_all_other_headers_go_on_in_order() -> None:
     """Duplicates included."""
     rest = [("b", "1"), ("user-agent", "codex"), ("a", "2"), ("b", "3")]
