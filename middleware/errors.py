@@ -90,7 +90,8 @@ class RouteNotSupported(GatewayError):
     status = 404
 
     def __init__(self, method: str, path: str) -> None:
-        super().__init__(f"route not supported: {method} {path}")
+        # A server may put bytes that are no UTF-8 into a path as lone surrogates, which no JSON can hold.
+        super().__init__(f"route not supported: {method} {path.encode(errors='replace').decode()}")
 
 
 class GatewayDisabled(GatewayError):

@@ -5,7 +5,7 @@ A new provider type is one module and one line in `PROVIDER_TYPES`.
 `<prefix>/<name>/...` is the data plane. The prefix is whatever a host application mounted the gateway under
 (`root_path`), then the canonical one, the legacy one, or none. Only `scope["path"]` decides. A path in which two
 readers could see different routes (dot segments, empty segments, encoded slashes, backslashes, `;`, control
-characters) names nothing.
+characters, bytes that are no UTF-8) names nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ PROVIDER_TYPES: Final[Mapping[str, ProviderType]] = {t.name: t for t in (OPENAI,
 
 PREFIXES: Final = ("/api/v2/ai-gateway", "/api/v2/aibridge")
 
-_AMBIGUOUS: Final = re.compile(r"//|\\|;|[\x00-\x1f\x7f]|%2f|%5c|%3b|%2e|%25|/\.{1,2}(/|$)", re.IGNORECASE)
+_AMBIGUOUS: Final = re.compile(
+    r"//|\\|;|[\x00-\x1f\x7f\ud800-\udfff\ufffd]|%2f|%5c|%3b|%2e|%25|/\.{1,2}(/|$)", re.IGNORECASE
+)
 
 
 class Registry:

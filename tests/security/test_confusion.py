@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.app import create_app
+from gateway.caching_authenticator import CachingAuthenticator
+from gateway.settings import GatewayOptions, Settings
 from middleware.errors import Unauthorized
 from middleware.exchange import Identity
+from providers.options import ProviderOptions
 from providers.secret import Secret
+from recorders.stores.memory import MemoryStore
+from tests.asgi import call, http_scope
 from tests.security.wire import KEYS, TOKEN, Wire, request, statuses, wired
 from tests.servers import SERVERS, Server
 
 CHAT = b"/openai/v1/chat/completions"
 BODY = b'{"model":"m","messages":[]}'
-
-MODELS = ("GET", "/oa/v1/models")
 
 
 async def _refused(wire: Wire, name: str, raw: bytes) -> str | None:
@@ -253,6 +257,32 @@ async def test_a_control_character_goes_no_further(server: Server, value: bytes)
     await _check_refused(server, {"a control character": request(headers=[(b"X-A", value)])})
 
 
+async def test_a_path_of_bytes_that_are_no_text_is_an_unknown_route() -> None:
+    """Whether a server decodes them to U+FFFD or to lone surrogates, the answer is the same plain 404."""
+    app = create_app(Settings(gateway=_STATIC), store=MemoryStore())
+    async with app.lifespan():
+        for path in ("/openai/v1/models/\ufffd", "/openai/v1/models/\udcff", "/\udcff"):
+            scope = http_scope("GET", "/", headers=[("x-api-key", TOKEN)])
+            answer = await call(app, {**scope, "path": path})
+            assert answer.status == 404
+            assert b"route not supported" in answer.body
+
+
+async def test_a_connection_header_does_not_turn_a_users_call_into_a_central_one() -> None:
+    """It names headers of this hop; naming the credential must not make the organisation pay for a `byok` call."""
+    async with wired("hypercorn") as wire:
+        own = [(b"X-Coder-AI-Governance-Token", TOKEN.encode()), (b"Connection", b"authorization, x-api-key")]
+        assert statuses(await wire.ask(request(headers=own, token=b"fake-key-of-the-user"))) == [400]
+        assert wire.arrived == []
+
+
+_STATIC = GatewayOptions(
+    auth="static",
+    static_token=Secret(TOKEN),
+    providers=(ProviderOptions(type="openai", name="openai", keys=(Secret(KEYS["openai"]),)),),
+)
+
+
 class _OneToken:
     """Knows one token, by the whole of it."""
 
@@ -270,8 +300,6 @@ class _OneToken:
 
 async def test_tokens_with_a_long_common_beginning_are_different_tokens() -> None:
     """Also right after the good one was remembered."""
-    from gateway.caching_authenticator import CachingAuthenticator
-
     good = b"fakegateid-" + b"a" * 400 + b"b"
     authenticator = CachingAuthenticator(_OneToken(good.decode()), ttl_s=60, grace_s=60)
     async with wired("hypercorn", authenticator=authenticator) as wire:
