@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -217,21 +218,24 @@ class _Writer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dump")
         self._max_pending_bytes = max_pending_bytes
         self._pending_bytes = 0
+        self._counting = threading.Lock()
 
     def open(self, path: Path) -> _File:
         return _File(self, path)
 
     def submit(self, step: Callable[[], None], size: int) -> bool:
         """Hand a step to the thread; False when too much is waiting already."""
-        if self._pending_bytes + size > self._max_pending_bytes:
-            return False
-        self._pending_bytes += size
+        with self._counting:
+            if self._pending_bytes + size > self._max_pending_bytes:
+                return False
+            self._pending_bytes += size
 
         def run() -> None:
             try:
                 step()
             finally:
-                self._pending_bytes -= size
+                with self._counting:
+                    self._pending_bytes -= size
 
         self._thread.submit(run)
         return True

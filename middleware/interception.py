@@ -241,13 +241,19 @@ class _Interception:
         if self._bytes_left is not None:
             self._bytes_left -= len(body)
         self._answered = not more
-        if not more or self._bytes_left == 0:
-            # With the last byte the client has the whole answer, so what is left is recorded before it leaves.
+        if self._whole:
+            # With these bytes the client has the whole answer, so what is left is recorded before they leave.
             self.end()
         if self._filter is None:
             return message
         kept = self._filter.feed(body)
         return {**message, "body": kept if more else kept + self._filter.close()}
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the answer is all there: by its end, by its length, or by the event after which clients hang up."""
+        told = self._reader is not None and self._reader.complete
+        return self._answered or self._bytes_left == 0 or told
 
     def _read(self, data: bytes) -> Sequence[Fact]:
         if self._reader is None or not data:
@@ -374,7 +380,7 @@ class _Interception:
             return "upstream_failed", self._failure.type, self._failure.message
         if self._status is not None and self._status >= 400:
             return "upstream_failed", "http_error", None
-        if self._status is None or not (self._answered or self._bytes_left == 0):
+        if self._status is None or not self._whole:
             return "upstream_failed", "incomplete", "the answer ended before it was complete"
         flaws = self._reader.flaws if self._reader else []
         return "completed", "unreadable" if flaws else None, "; ".join(flaws) or None
@@ -394,6 +400,7 @@ class _Unreadable:
 
     def __init__(self, msg_id: str) -> None:
         self.msg_id = msg_id
+        self.complete = False
         self.flaws = ["the reader failed"]
 
     def feed(self, data: bytes) -> Sequence[Fact]:

@@ -88,7 +88,7 @@ class Upstream:
     async def _ask(self, request: httpx.Request) -> httpx.Response:
         try:
             return await self.transport.handle_async_request(request)
-        except httpx.ConnectTimeout as error:
+        except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise UpstreamTimeout("connect", self.timeouts.connect_s) from error
         except httpx.TimeoutException as error:
             raise UpstreamTimeout("first byte", self.timeouts.first_byte_s) from error

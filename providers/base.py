@@ -69,9 +69,14 @@ Fact: TypeAlias = Usage | ToolCall | Thought | ProviderFailure
 
 
 class Reader(Protocol):
-    """Reads one answer as it passes. `msg_id` is the provider's response ID, empty until it is known."""
+    """Reads one answer as it passes. `msg_id` is the provider's response ID, empty until it is known.
+
+    `complete` turns true with the event that ends a stream: some clients wait for nothing behind it. It stays false
+    for an answer whose end only its length tells.
+    """
 
     msg_id: str
+    complete: bool
     flaws: list[str]
 
     def feed(self, data: bytes) -> Sequence[Fact]:

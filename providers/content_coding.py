@@ -40,6 +40,14 @@ class DecodingReader:
     def msg_id(self, value: str) -> None:
         self._reader.msg_id = value
 
+    @property
+    def complete(self) -> bool:
+        return self._reader.complete
+
+    @complete.setter
+    def complete(self, value: bool) -> None:
+        self._reader.complete = value
+
     def feed(self, data: bytes) -> Sequence[Fact]:
         facts: list[Fact] = []
         more = bool(data)

@@ -11,7 +11,6 @@ from tests.e2e.codex import CODEX
 from tests.e2e.play import HOSTS, Host, play
 
 
-@pytest.mark.xfail(strict=True, reason="the gateway takes it for a client that left before the answer ended")
 @pytest.mark.parametrize("host", HOSTS)
 async def test_a_client_that_has_read_the_last_event_has_completed(
     host: Host, binaries: Path, tmp_path: Path

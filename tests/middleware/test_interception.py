@@ -249,10 +249,8 @@ async def test_the_facts_of_an_answer_are_recorded(
         (thought,) = store.thoughts
         source = "thinking" if answers is anthropic else "reasoning_summary"
         assert (thought.content, thought.metadata["source"]) == ("Let me see.", source)
-    rows = [
-        record.id for record in (*store.prompts, *store.token_usages, *store.tool_usages, *store.thoughts)
-    ]
-    assert len(set(rows)) == len(rows)
+    ids = [prompt.id, tokens.id, tool.id, *(each.id for each in store.thoughts)]
+    assert len({"id-1", *ids}) == 1 + len(ids)
 
 
 async def test_further_counts_are_kept() -> None:
@@ -298,7 +296,7 @@ async def test_a_fact_is_recorded_before_the_chunk_that_completed_it_leaves() ->
     assert store.sent[ModelThought] == stops[0]
     assert store.sent[ToolUsage] == stops[-1]
     assert store.sent[TokenUsage] >= place(b"message_delta")
-    assert store.sent[InterceptionEnd] == len(bodies) - 1
+    assert store.sent[InterceptionEnd] == place(b"message_stop")
 
 
 @pytest.mark.parametrize("closing", [True, False])
@@ -327,17 +325,34 @@ async def test_the_end_is_recorded_before_the_last_byte_of_a_known_length(closin
     assert len(store.ends) == 1
 
 
-async def test_the_end_of_a_stream_is_recorded_before_its_last_message_leaves() -> None:
-    """And not before that: a stream may have more to say."""
+async def test_the_end_of_a_stream_is_recorded_before_its_last_event_leaves() -> None:
+    """And not before that. Some clients hang up with that event, and wait for nothing behind it."""
     store = MemoryStore()
     events = anthropic.events(TURN)
     app = layer(Upstream(streaming(events)), store)
     async with drive(app, messages_scope(), body=MESSAGES_BODY, held=True) as client:
-        for number in range(1 + len(events)):
+        for number in range(len(events)):
             await client.message(number)
             assert not store.ends
             client.step()
-        assert not (await client.message(1 + len(events)))["more_body"]
+        assert (await client.message(len(events)))["body"] == events[-1]
+        assert store.ends[0].outcome == "completed"
+        client.release()
+        await client.completed()
+    assert len(store.ends) == 1
+
+
+async def test_the_end_of_an_answer_of_unknown_length_is_recorded_before_its_last_message_leaves() -> None:
+    """Only the end itself tells that there is no more."""
+    store = MemoryStore()
+    body = json.dumps(chat.completion(TURN)).encode()
+    app = layer(Upstream(Reply(chunks=[body[:50], body[50:]])), store)
+    async with drive(app, known_scope(), body=CHAT_BODY, held=True) as client:
+        for number in range(3):
+            await client.message(number)
+            assert not store.ends
+            client.step()
+        assert not (await client.message(3))["more_body"]
         assert store.ends[0].outcome == "completed"
         client.release()
         await client.completed()
@@ -492,7 +507,7 @@ class Failing:
 
     def __init__(self, *, feeds: bool, closes: bool) -> None:
         self.feeds, self.closes = feeds, closes
-        self.msg_id, self.flaws = "msg-1", list[str]()
+        self.msg_id, self.complete, self.flaws = "msg-1", False, list[str]()
 
     def feed(self, data: bytes) -> Sequence[Fact]:
         if not self.feeds:

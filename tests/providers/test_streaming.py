@@ -13,6 +13,7 @@ class Echo:
 
     def __init__(self, flaws: Flaws) -> None:
         self.msg_id = ""
+        self.complete = False
         self.flaws = flaws
 
     def passes_over(self, event: bytes) -> bool:
