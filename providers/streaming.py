@@ -36,7 +36,9 @@ class AnswerEvents(Protocol):
 class StreamReader:
     """Reads a stream; an event that can't be read is named in `flaws`, and reading goes on behind it."""
 
-    def __init__(self, events_for: Callable[[Flaws], AnswerEvents], max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(
+        self, events_for: Callable[[Flaws], AnswerEvents], max_event_bytes: int = MAX_EVENT_BYTES
+    ) -> None:
         self.msg_id = ""
         self.complete = False
         self._flaws = Flaws()
