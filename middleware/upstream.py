@@ -75,8 +75,9 @@ class Upstream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"upstream speaks http only, not {scope['type']}")
-        request = _request(scope, await _whole_body(receive), self.timeouts.connect_s)
-        with _Watch(self, Exchange.of(scope), receive) as watch:
+        exchange = Exchange.of(scope)
+        request = _request(scope, await _whole_body(receive, exchange), self.timeouts.connect_s)
+        with _Watch(self, exchange, receive) as watch:
             response = await self._ask(request)
             try:
                 await _relay(response, watch, send)
@@ -98,11 +99,12 @@ class Upstream:
             raise UpstreamUnreachable(f"could not reach the provider: {type(error).__name__}") from error
 
 
-async def _whole_body(receive: Receive) -> bytes:
+async def _whole_body(receive: Receive, exchange: Exchange) -> bytes:
     pieces: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
+            exchange.client_left = True
             raise ClientLeft
         pieces.append(message.get("body", b""))
         if not message.get("more_body", False):

@@ -18,7 +18,7 @@ class Keeping:
     """A reader that keeps what it is fed, and tells one fact a piece and one at the end."""
 
     def __init__(self) -> None:
-        self.msg_id = "msg-1"
+        self.msg_id, self.complete = "msg-1", False
         self.flaws: list[str] = []
         self.pieces: list[bytes] = []
 
