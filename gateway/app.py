@@ -224,6 +224,7 @@ def _existing(part: _T | None) -> _T:
 
 def _transport(options: GatewayOptions) -> httpx.AsyncBaseTransport:
     if options.upstream_transport == "httpx":
+        logging.getLogger("httpcore").setLevel(logging.INFO)  # its debug lines hold every header of an answer
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
         return httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
     return AiohttpTransport()

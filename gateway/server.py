@@ -41,6 +41,7 @@ BACKLOG: Final = 1024
 KEEP_ALIVE_S: Final = 75.0
 MAX_HEADER_BYTES: Final = 128 * 1024
 RESTART_DELAY_S: Final = 1.0
+TICK_S: Final = 0.1
 
 
 class ListenError(Exception):
@@ -98,9 +99,13 @@ async def serve(app: Gateway, settings: Settings, listener: socket.socket) -> No
 
 
 async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, grace_s: float) -> None:
-    """Serve until `stop` is set, then let running answers end."""
+    """Serve until `stop` is set, then let running answers end.
+
+    It takes the socket over: left open in other hands, it would go on taking connections that nobody serves.
+    """
+    host, port = listener.getsockname()[:2]
     config = Config()
-    config.bind = [f"fd://{os.dup(listener.fileno())}"]
+    config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = grace_s
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.h11_max_incomplete_size = MAX_HEADER_BYTES
@@ -109,7 +114,9 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     config.accesslog = None
     config.errorlog = logging.getLogger("ai_gateway.hypercorn")
     config.errorlog.setLevel(logging.WARNING)  # what it says at INFO is said here already
-    host, port = listener.getsockname()[:2]
+    logging.getLogger("hpack").setLevel(
+        logging.INFO
+    )  # its debug lines hold every header of an HTTP/2 request
     log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
@@ -153,16 +160,19 @@ class _Supervisor:
     def __init__(self, command: Sequence[str], workers: int, listener: socket.socket) -> None:
         self._command = [*command, "--listen-fd", str(listener.fileno())]
         self._listener = listener
-        self._processes = [self._start() for _ in range(workers)]
+        self._signals: list[int] = []
         self._stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: self._signals.append(number))
+        self._processes = [self._start() for _ in range(workers)]
 
     def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._pass_on)
         while any(process.poll() is None for process in self._processes) or not self._stopping:
+            while self._signals:
+                self._pass_on(self._signals.pop(0))
             self._replace_the_dead()
-            time.sleep(0.1)
-        return max((abs(process.returncode or 0) for process in self._processes), default=0)
+            time.sleep(TICK_S)
+        return max((_status(process) for process in self._processes), default=0)
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A process group of its own keeps a terminal's Ctrl-C from reaching workers twice.
@@ -170,8 +180,9 @@ class _Supervisor:
             self._command, pass_fds=[self._listener.fileno()], start_new_session=True
         )
 
-    def _pass_on(self, number: int, frame: object) -> None:
+    def _pass_on(self, number: int) -> None:
         self._stopping = True
+        self._listener.close()  # or the kernel would go on taking connections that nobody serves
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(number)
@@ -182,6 +193,12 @@ class _Supervisor:
                 log.error("worker %d ended with status %d; starting another", process.pid, process.returncode)
                 time.sleep(RESTART_DELAY_S)
                 self._processes[place] = self._start()
+
+
+def _status(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of a worker. One that a signal of ours met before it served has nothing to complain of."""
+    status = process.returncode or 0
+    return 0 if status in (-signal.SIGTERM, -signal.SIGINT) else abs(status)
 
 
 def worker_command(argv: Sequence[str]) -> list[str]:

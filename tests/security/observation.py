@@ -240,11 +240,11 @@ class _Searcher(logging.Handler):
 
 
 @contextmanager
-def _every_log_line(seen: Observation) -> Iterator[None]:
+def _every_log_line(seen: Observation, lowest: int = 1) -> Iterator[None]:
     root, handler = logging.getLogger(), _Searcher(seen)
     level = root.level
     root.addHandler(handler)
-    root.setLevel(1)
+    root.setLevel(lowest)
     try:
         yield
     finally:
@@ -257,6 +257,6 @@ async def every_log_line(seen: Observation) -> AsyncIterator[None]:
     """The same for a test with an event loop, which is put into its talkative mode as well."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
-    with _every_log_line(seen):
+    with _every_log_line(seen, logging.DEBUG):
         yield
     loop.set_debug(False)
