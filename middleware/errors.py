@@ -182,6 +182,9 @@ class ErrorsMiddleware:
     `error_shape` words the body; `drain_bytes` and `drain_timeout_s` bound how much of an unread request body is
     taken in first, because a connection closed under a client that is still sending shows it a reset instead of
     the message.
+
+    Errors that a Starlette application itself raises are seen by this layer only among its own `middleware=[...]`:
+    around the application, Starlette's bare 500 comes first.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()

@@ -1,0 +1,1 @@
+"""Each layer alone in somebody's Starlette application: short enough to quote, and run by `test_examples`."""
