@@ -21,12 +21,14 @@ class Changes:
     def notify(self) -> None:
         self._changed.set()
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
+    async def until(
+        self, condition: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S
+    ) -> None:
         """Return as soon as `condition()` holds; `AssertionError` naming `what` when it never does."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 while not condition():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"waited {PATIENCE_S:g} s in vain for {what}") from None
+            raise AssertionError(f"waited {patience_s:g} s in vain for {what}") from None
