@@ -116,7 +116,7 @@ def _url(scheme: str, host: str, port: int, target: bytes) -> httpx.URL:
     make = _kept_url if len(target) <= MAX_KEPT_TARGET else _kept_url.__wrapped__
     try:
         return make(scheme, host, port, target)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeDecodeError) as error:
         raise BadRequest("the query is too long, or has a character that must be percent-encoded") from error
 
 
