@@ -41,6 +41,7 @@ TABLE: list[tuple[GatewayError, int, str]] = [
         "upstream timed out: first byte took longer than 2.5 s",
     ),
     (errors.Unavailable("shutting down", retry_after_s=3), 503, "shutting down"),
+    (errors.GatewayDisabled(), 404, "AI Gateway is disabled: the operator turned it off (setting `enabled`)"),
     (GatewayError(), 500, "internal error"),
 ]
 

@@ -191,6 +191,19 @@ async def test_the_end_hints_at_what_went_upstream() -> None:
     assert store.ends[0].credential_hint == "anot...0123"
 
 
+async def test_ids_and_times_are_real_without_being_told() -> None:
+    """UUIDs of version 7 and aware times in UTC."""
+    store = MemoryStore()
+    await call(
+        InterceptionMiddleware(Upstream(chat.reply(TURN, streamed=False)), sink=store),
+        known_scope(),
+        CHAT_BODY,
+    )
+    (begun,), (prompt,) = store.starts, store.prompts
+    assert begun.interception_id[14] == prompt.id[14] == "7"
+    assert begun.started_at.tzinfo is UTC
+
+
 class Refusing:
     """A sink that takes no start."""
 

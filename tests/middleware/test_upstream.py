@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import Scope
 
-from middleware.errors import ClientLeft, UpstreamBroke, UpstreamTimeout, UpstreamUnreachable
+from middleware.errors import BadRequest, ClientLeft, UpstreamBroke, UpstreamTimeout, UpstreamUnreachable
 from middleware.exchange import Exchange
 from middleware.upstream import Timeouts, Upstream
 from tests.asgi import call, drive, http_scope
@@ -274,6 +274,24 @@ async def test_trouble_before_the_answer_has_a_status(fails: Exception, status: 
     assert not client.messages
 
 
+@pytest.mark.parametrize(
+    ("target", "fails"),
+    [
+        ("/v1/models", httpx.LocalProtocolError("Illegal header value b'x\\x00'")),
+        ("/v1/models?x=" + "y" * 70_000, None),
+        (b"/v1/models?x=\x01", None),
+    ],
+)
+async def test_a_request_that_cannot_be_sent_on_is_the_clients_mistake(
+    target: str | bytes, fails: Exception | None
+) -> None:
+    """400, in words of our own: the transport's may quote the header."""
+    async with drive(Upstream(Provider(fails=fails)), request_to(target)) as client:
+        failure = await client.failed()
+    assert isinstance(failure, BadRequest)
+    assert "Illegal header value" not in failure.message
+
+
 async def test_a_bug_of_the_transport_comes_out_as_it_is() -> None:
     """It isn't the provider's failure."""
     bug = KeyError("bug")
@@ -341,6 +359,37 @@ async def test_a_server_that_says_disconnect_after_the_end_means_the_end() -> No
         client.release()
         await client.completed()
     assert not Exchange.of(scope).client_left
+
+
+async def test_a_cancellation_beside_a_disconnect_stays_a_cancellation() -> None:
+    """Whoever cancels the task waits for its cancellation, whatever else happened in that moment."""
+    provider, scope = Provider(b"one", asyncio.Event()), request_to()
+    async with drive(Upstream(provider), scope) as client:
+        await client.message(1)
+        client.disconnect()
+        client.cancel()
+        assert isinstance(await client.failed(), asyncio.CancelledError)
+        await provider.stream.closed.wait()
+    assert Exchange.of(scope).client_left
+
+
+async def test_two_requests_at_once_do_not_touch_each_other() -> None:
+    """One client leaves; the other gets its answer."""
+    gate = asyncio.Event()
+
+    class Both(Provider):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=Stream([request.url.raw_path, gate, b" done"]))
+
+    upstream = Upstream(Both())
+    async with drive(upstream, request_to("/a")) as first, drive(upstream, request_to("/b")) as second:
+        await first.message(1)
+        await second.message(1)
+        first.disconnect()
+        assert isinstance(await first.failed(), ClientLeft)
+        gate.set()
+        await second.completed()
+    assert (first.body, second.body, second.complete) == (b"/a", b"/b done", True)
 
 
 async def test_drain_reads_on_for_a_client_that_left() -> None:
