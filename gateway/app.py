@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
@@ -30,8 +31,9 @@ from middleware.upstream import Timeouts, Upstream
 from providers.base import Endpoint, Provider
 from providers.options import ProviderOptions
 from providers.registry import PROVIDER_TYPES, Registry
+from recorders.disk_journal import DiskJournal
 from recorders.drain import Drain
-from recorders.journal import MemoryJournal
+from recorders.journal import MEBIBYTE, Journal, MemoryJournal
 from recorders.log import structured_log
 from recorders.sink import JournalSink
 from recorders.stores.base import Store
@@ -49,6 +51,9 @@ log = logging.getLogger("ai_gateway")
 _T = TypeVar("_T")
 
 DRAIN_DEADLINE_S: Final = 10.0
+JOURNAL_FILE_BYTES: Final = 16 * MEBIBYTE
+JOURNAL_RESERVE_BYTES: Final = 64 * MEBIBYTE
+MEMORY_JOURNAL_BYTES: Final = 64 * MEBIBYTE
 
 LATER: Final = (
     "retention",
@@ -103,10 +108,10 @@ class Gateway:
         asks_database = authenticator is None and options.auth == "database"
         self.database = _database(options, needed=store is None or asks_database)
         self.store: Store = store or SqlStore(_existing(self.database))
-        journal = MemoryJournal()
-        self.drain = Drain(journal, self.store)
+        self.journal = _journal(options)
+        self.drain = Drain(self.journal, self.store)
         observers = [structured_log] if options.structured_logging else []
-        self._sink = JournalSink(journal, observers=observers)
+        self._sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
         self._parts = Parts(options, self.registry, authenticator or self._make_authenticator(), self._sink)
         self._pipeline = self._compose(layers)
         self._lifespan_router = Router(lifespan=self.lifespan)
@@ -134,7 +139,10 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """Opens store and drain; at the end stores what is waiting, then closes. `app` is the host, if any."""
+        """Opens store, journal and drain; at the end stores what is waiting, then closes. `app` is the host, if any.
+
+        Raises `StoreError`, `JournalUnusable`.
+        """
         async with contextlib.AsyncExitStack() as stack:
             if self._own_transport is not None:
                 stack.push_async_callback(self._own_transport.aclose)
@@ -144,6 +152,8 @@ class Gateway:
                     await part.open()
             if isinstance(self._parts.authenticator, CachingAuthenticator):
                 stack.push_async_callback(self._parts.authenticator.close)
+            await self.journal.open()
+            stack.push_async_callback(self.journal.close)
             self.drain.start()
             stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
             self._warn()
@@ -220,6 +230,22 @@ def _existing(part: _T | None) -> _T:
     if part is None:
         raise RuntimeError("this part of the gateway is the host's to pass")
     return part
+
+
+def _journal(options: GatewayOptions) -> Journal:
+    """A small limit makes small files: at least eight of them, so that stored records make room again."""
+    max_bytes = options.journal_max_bytes
+    reserve_bytes = min(JOURNAL_RESERVE_BYTES, max_bytes)
+    if not options.journal_dir:
+        return MemoryJournal(max_bytes=min(MEMORY_JOURNAL_BYTES, max_bytes), reserve_bytes=reserve_bytes)
+    return DiskJournal(
+        Path(options.journal_dir),
+        max_bytes=max_bytes,
+        reserve_bytes=reserve_bytes,
+        fsync=options.journal_fsync,
+        interval_s=options.journal_fsync_interval_s,
+        segment_bytes=min(JOURNAL_FILE_BYTES, max(max_bytes // 8, MEBIBYTE // 16)),
+    )
 
 
 def _transport(options: GatewayOptions) -> httpx.AsyncBaseTransport:

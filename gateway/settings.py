@@ -100,6 +100,25 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[Secret, DATABASE_URL, Help("where users, keys and records are kept")] = Secret(
         "sqlite:///data/ai-gateway.db"
     )
+    journal_dir: Annotated[
+        str, TEXT, Help("folder for records that the database has not taken yet; empty: memory only")
+    ] = "data/journal"
+    journal_fsync: Annotated[
+        Literal["always", "interval", "never"],
+        choice("always", "interval", "never"),
+        Help(
+            "when records must be on the disk, to survive a power cut: before the request goes on, soon, or never"
+        ),
+    ] = "interval"
+    journal_fsync_interval_s: Annotated[float, TIMEOUT, Help("for journal_fsync interval: how soon")] = 0.05
+    journal_max_bytes: Annotated[int, SIZE, Help("records of a process that may wait for the database")] = (
+        1024 * MEBIBYTE
+    )
+    journal_full: Annotated[
+        Literal["refuse", "unrecorded"],
+        choice("refuse", "unrecorded"),
+        Help("when no more records can be taken: refuse requests, or let them go on unrecorded"),
+    ] = "refuse"
     connect_timeout_s: Annotated[float, TIMEOUT, Help("longest wait for a connection to a provider")] = 10
     first_byte_timeout_s: Annotated[float, TIMEOUT, Help("longest wait for an answer to begin")] = (
         10 * MINUTE_S

@@ -7,7 +7,8 @@ headers; sets `interception_id`.
 The start is recorded before anything goes upstream: when it can't be, the request is refused (503) and nothing was
 sent. Each fact is recorded before the chunk that completed it goes to the client, and the end before the last byte
 does. Exactly one end follows each start, whatever happened. All of it is synchronous, so nothing is lost when the
-request is cancelled.
+request is cancelled. In two places it waits until the sink has made sure of what it took: before anything goes
+upstream, where a failure refuses the request, and before the last byte, where the answer goes on all the same.
 
 It changes two things, both documented: recorded answers are asked for uncompressed (`accept-encoding: identity`), and
 a Chat completions stream whose client didn't ask for usage is asked for it, with the extra chunk kept from the client.
@@ -17,6 +18,7 @@ A reader that can't follow the answer costs a flag on the record, never the answ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -63,9 +65,14 @@ MAX_ERROR_CHARS = 1000
 
 
 class Sink(Protocol):
-    """Takes a record without waiting. Raises `RecordingUnavailable` when it can't take a start."""
+    """Takes a record without waiting; `settle` waits until it is safe. Both raise `RecordingUnavailable`.
+
+    `emit` raises for a start alone. What fails is logged and counted there.
+    """
 
     def emit(self, record: Record) -> None: ...
+
+    async def settle(self) -> None: ...
 
 
 def new_interception_id() -> str:
@@ -112,6 +119,7 @@ class InterceptionMiddleware:
         interception.start(scope, exchange.caller, exchange.provider)
         inward, receive = self._ask_for_readable(scope, exchange.facts, receive, interception)
         try:
+            await interception.settle_start()
             await self.app(inward, receive, interception.send)
         except BaseException as error:
             interception.failed(error)
@@ -148,7 +156,7 @@ class _Interception:
     def __init__(
         self, layer: InterceptionMiddleware, exchange: Exchange, api: Api, facts: RequestFacts, send: Send
     ) -> None:
-        self._emit = layer.sink.emit
+        self._emit, self._settle = layer.sink.emit, layer.sink.settle
         self._new_id, self._now = layer.new_id, layer.now
         self._exchange, self._api, self._facts, self._send = exchange, api, facts, send
         self.id = exchange.interception_id = layer.new_id()
@@ -199,6 +207,12 @@ class _Interception:
         except RecordingUnavailable as error:
             raise RecordingFailed from error
 
+    async def settle_start(self) -> None:
+        try:
+            await self._settle()
+        except RecordingUnavailable as error:
+            raise RecordingFailed from error
+
     def hide_usage_chunk(self) -> None:
         self._hide_usage = True
 
@@ -206,7 +220,11 @@ class _Interception:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
+            ended = self._ended
             message = self._observe(message)
+            if self._ended and not ended:
+                with contextlib.suppress(RecordingUnavailable):
+                    await self._settle()
             if not message.get("body") and message.get("more_body", False):
                 return  # the filter kept all of it
         elif message["type"] == "http.response.start":

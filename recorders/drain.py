@@ -127,7 +127,7 @@ class Drain:
         await asyncio.wait({task})
         left = self._journal.backlog().records
         if left:
-            log.error("%d records were not stored before the deadline of %g s", left, deadline_s)
+            log.warning("%d records are not stored; the journal keeps what outlives the process", left)
         return left
 
     def _appended(self) -> None:

@@ -27,6 +27,10 @@ class JournalFull(Exception):
     """The journal holds as much as it may; what was offered was not taken."""
 
 
+class JournalUnusable(OSError):
+    """The journal can't be opened; the message names the folder and says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Records in the order in which they were appended. `position` is what `commit` wants once they are stored."""
@@ -48,7 +52,7 @@ class Journal(Protocol):
     """The seam between recording and storing; see the module for the promises."""
 
     async def open(self) -> None:
-        """Make it ready. Raises `OSError`, naming the path, when it can't be."""
+        """Make it ready. Raises `JournalUnusable`."""
         ...
 
     async def close(self) -> None:

@@ -18,7 +18,8 @@ from typing import Final
 
 MAGIC: Final = b"AIGWJ\x00\x00\x01"
 HEADER_BYTES: Final = 16
-MAX_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
+MAX_PAYLOAD_BYTES: Final = 512 * 1024 * 1024
+"""More than a prompt of the largest usual body can grow to when JSON escapes each of its characters."""
 
 _ENTRY: Final = struct.Struct("<II")
 _COMMITTED: Final = struct.Struct("<Q")

@@ -40,6 +40,9 @@ class MemoryStore:
     def emit(self, record: Record) -> None:
         self._records.setdefault((type(record), _key(record)), record)
 
+    async def settle(self) -> None:
+        """Nothing to wait for."""
+
     @property
     def records(self) -> list[Record]:
         return list(self._records.values())

@@ -19,7 +19,7 @@ from tests.bench.rows import Row
 from tests.bench.targets import CLIENT_HEADERS, free_port, listens
 
 SWITCHED_ON = (
-    "authentication (database keys), governance, header stripping, readers, SQLite records, access log"
+    "authentication (database keys), governance, header stripping, readers, journal, SQLite records, access log"
 )
 
 
@@ -101,6 +101,7 @@ def _environment(variant: Variant, upstream_port: int, database: Path) -> dict[s
     upstream = f"http://127.0.0.1:{upstream_port}"
     values = {
         "DATABASE_URL": f"sqlite:///{database}",
+        "JOURNAL_DIR": str(database.parent / "journal"),
         "UPSTREAM_TRANSPORT": variant.transport,
         "PROVIDER_0_TYPE": "openai",
         "PROVIDER_0_KEY": "sk-bench-not-a-key-0",

@@ -46,6 +46,7 @@ class Gateway:
         return {
             "PATH": os.environ["PATH"],
             "AI_GATEWAY_DATABASE_URL": f"sqlite:///{self.database}",
+            "AI_GATEWAY_JOURNAL_DIR": str(self.folder / "journal"),
             "AI_GATEWAY_PROVIDER_0_TYPE": "anthropic",
             "AI_GATEWAY_PROVIDER_0_NAME": "claude",
             "AI_GATEWAY_PROVIDER_0_BASE_URL": f"{self.upstream_url}/anthropic",

@@ -115,7 +115,11 @@ def providers(base_url: str, **changes: Any) -> tuple[ProviderOptions, ...]:
 def gateway_settings(base_url: str = "http://provider.test", **changes: Any) -> Settings:
     """The static token and both providers, and what a test wants to be different."""
     options = GatewayOptions(
-        auth="static", static_token=Secret(TOKEN), static_user=USER, providers=providers(base_url)
+        auth="static",
+        static_token=Secret(TOKEN),
+        static_user=USER,
+        journal_dir="",
+        providers=providers(base_url),
     )
     return Settings(gateway=msgspec.structs.replace(options, **changes))
 

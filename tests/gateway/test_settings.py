@@ -45,6 +45,11 @@ DEFAULTS: dict[str, Any] = {
     "max_body_bytes": 32 * 1024 * 1024,
     "chat_routing_enabled": True,
     "database_url": Secret("sqlite:///data/ai-gateway.db"),
+    "journal_dir": "data/journal",
+    "journal_fsync": "interval",
+    "journal_fsync_interval_s": 0.05,
+    "journal_max_bytes": 1024 * 1024 * 1024,
+    "journal_full": "refuse",
     "providers": (),
 }
 
@@ -73,6 +78,11 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "max_body_bytes": ("64MiB", 64 * 1024 * 1024),
     "chat_routing_enabled": ("false", False),
     "database_url": ("postgresql://u:p@h/db", Secret("postgresql://u:p@h/db")),
+    "journal_dir": ("/var/lib/gateway/journal", "/var/lib/gateway/journal"),
+    "journal_fsync": ("always", "always"),
+    "journal_fsync_interval": ("200ms", 0.2),
+    "journal_max_bytes": ("64MiB", 64 * 1024 * 1024),
+    "journal_full": ("unrecorded", "unrecorded"),
     "connect_timeout": ("1s", 1),
     "first_byte_timeout": ("2s", 2),
     "idle_timeout": ("3s", 3),

@@ -210,6 +210,9 @@ class Refusing:
     def emit(self, record: Record) -> None:
         raise RecordingUnavailable("full")
 
+    async def settle(self) -> None:
+        """Nothing was taken."""
+
 
 async def test_without_a_start_nothing_goes_upstream() -> None:
     """503 `failed to record interception`; the client may come back."""
@@ -219,6 +222,81 @@ async def test_without_a_start_nothing_goes_upstream() -> None:
     assert isinstance(failure, RecordingFailed)
     assert (failure.status, failure.message) == (503, "failed to record interception")
     assert not inward.scopes
+
+
+class Settling(MemoryStore):
+    """A sink that notes what it holds whenever somebody waits for it, and fails on the settles of that number."""
+
+    def __init__(self, *failing: int) -> None:
+        super().__init__()
+        self.failing = failing
+        self.settled: list[list[str]] = []
+
+    async def settle(self) -> None:
+        self.settled.append([type(record).__name__ for record in self.records])
+        if len(self.settled) in self.failing:
+            raise RecordingUnavailable("the disk")
+
+
+async def test_the_sink_settles_before_anything_goes_upstream_and_before_the_last_byte() -> None:
+    """With a journal that syncs always, what the client has seen to its end is on the disk."""
+    sink = Settling()
+    seen: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(len(sink.settled))
+        await send(start())
+        for body in (b'{"id": ', b'"x"}'):
+            await send(chunk(body))
+            seen.append(len(sink.settled))
+        await send(chunk(b"", more=False))
+        seen.append(len(sink.settled))
+
+    await call(layer(app, sink), known_scope(), CHAT_BODY)
+    assert seen == [1, 1, 1, 2]
+    assert sink.settled[0] == ["InterceptionStart"]
+    assert sink.settled[1][-1] == "InterceptionEnd"
+    assert len(sink.settled) == 2
+
+
+async def test_a_start_that_does_not_settle_refuses_the_request_and_has_its_end() -> None:
+    """Nothing goes upstream; the start may be on the disk after all, so that an end follows it."""
+    sink, inward = Settling(1), Inward()
+    async with drive(layer(inward, sink), known_scope(), body=CHAT_BODY) as client:
+        assert isinstance(await client.failed(), RecordingFailed)
+    assert not inward.scopes
+    assert [(end.outcome, end.status) for end in sink.ends] == [("refused", 503)]
+
+
+async def test_an_end_that_does_not_settle_costs_the_answer_nothing() -> None:
+    """It is over; what the client gets doesn't depend on a disk any more."""
+    sink = Settling(2)
+    answer = await call(layer(Upstream(chat.reply(TURN, streamed=False)), sink), known_scope(), CHAT_BODY)
+    assert answer.status == 200
+    assert answer.body
+    assert len(sink.ends) == 1
+
+
+async def test_a_request_that_is_cancelled_while_its_start_settles_has_its_end() -> None:
+    """A slow disk and an impatient client leave no interception without one."""
+
+    class Slow(Settling):
+        async def settle(self) -> None:
+            await super().settle()
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.Event().wait()
+
+    sink, inward = Slow(), Inward()
+    with pytest.raises(asyncio.CancelledError):
+        await layer(inward, sink)(known_scope(), never_asked, never_asked)
+    assert [end.outcome for end in sink.ends] == ["client_left"]
+    assert not inward.scopes
+
+
+async def never_asked(message: Any = None) -> Any:
+    raise AssertionError("nobody should get here")
 
 
 async def test_a_route_that_only_passes_through_leaves_no_record() -> None:

@@ -89,6 +89,7 @@ def make_settings(
     """Settings with a canary for each central key, and the keys by instance."""
     given = {
         "DATABASE_URL": f"sqlite:///{directory / 'gateway.db'}",
+        "JOURNAL_DIR": str(directory / "journal"),
         "DUMP_DIR": str(directory / "dumps"),
         "STRUCTURED_LOGGING": "true",
         "AUTH_CACHE_TTL": "1h",

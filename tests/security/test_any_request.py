@@ -136,6 +136,7 @@ def running() -> Iterator[tuple[asyncio.Runner, Gateway]]:
     options = GatewayOptions(
         auth="static",
         static_token=Secret(TOKEN),
+        journal_dir="",
         max_body_bytes=40_000,
         providers=tuple(
             ProviderOptions(type=name, name=name, keys=(Secret("fake-central-key-01"),))

@@ -82,6 +82,7 @@ async def _gateway(host: Host, transport: Transport) -> AsyncIterator[int]:
         options = GatewayOptions(
             auth="static",
             static_token=Secret(TOKEN),
+            journal_dir="",
             upstream_transport=transport,
             structured_logging=True,
             providers=(

@@ -89,6 +89,7 @@ async def wired(server: Server, *, authenticator: Authenticator | None = None) -
         options = GatewayOptions(
             auth="static",
             static_token=Secret(TOKEN),
+            journal_dir="",
             max_body_bytes=64 * 1024,
             providers=(
                 ProviderOptions(
