@@ -55,6 +55,7 @@ class TelemetryMiddleware:
         try:
             await self.app(scope, receive, seen.send)
         except GatewayError as error:
+            seen.broken = seen.status != 0 and not exchange.client_left
             seen.status = seen.status or error.status
             raise
         except Exception:

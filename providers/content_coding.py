@@ -50,8 +50,7 @@ class DecodingReader:
 
     def feed(self, data: bytes) -> Sequence[Fact]:
         facts: list[Fact] = []
-        more = bool(data)
-        while more and self._decoder is not None:
+        while data and self._decoder is not None:
             if self._decoder.eof:
                 self._decoder = _decoder()  # the next member of several (RFC 1952 section 2.2)
             try:
@@ -62,7 +61,6 @@ class DecodingReader:
                 break
             facts += self._reader.feed(plain)
             data = self._decoder.unused_data if self._decoder.eof else self._decoder.unconsumed_tail
-            more = bool(data) or len(plain) == MAX_STEP
         return facts
 
     def close(self) -> Sequence[Fact]:

@@ -469,6 +469,12 @@ async def left_unsaid(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 STREAM_ERROR = Reply(200, STREAM_HEADERS, [*chat.events(TURN)[:2], chat.error_event("server_error", "busy")])
+TWO_ERRORS = Reply(
+    200,
+    STREAM_HEADERS,
+    [chat.error_event("server_error", "the first"), chat.error_event("other", "the second")],
+)
+TYPED_WRONG = Reply(429, STREAM_HEADERS, chat.error(429, "rate_limit_error", "slow down").chunks)
 LIMITED = chat.error(429, "rate_limit_error", "slow down")
 GATEWAY_PAGE = Reply(502, ((b"content-type", b"text/html"),), [b"<h1>bad"])
 ENDINGS: dict[str, tuple[Callable[[], ASGIApp], tuple[str, int | None, str | None, str | None]]] = {
@@ -482,6 +488,14 @@ ENDINGS: dict[str, tuple[Callable[[], ASGIApp], tuple[str, int | None, str | Non
         ("upstream_failed", 502, "http_error", None),
     ),
     "an error event": (lambda: Upstream(STREAM_ERROR), ("upstream_failed", 200, "server_error", "busy")),
+    "two error events": (
+        lambda: Upstream(TWO_ERRORS),
+        ("upstream_failed", 200, "server_error", "the first"),
+    ),
+    "an error status on what calls itself a stream": (
+        lambda: Upstream(TYPED_WRONG),
+        ("upstream_failed", 429, "rate_limit_error", "slow down"),
+    ),
     "a cut": (
         lambda: Upstream(Reply(200, STREAM_HEADERS, [chat.events(TURN)[0], CUT])),
         ("upstream_failed", 200, "ConnectionCut", "the answer broke off"),
@@ -686,7 +700,7 @@ async def test_a_chat_stream_is_asked_for_its_usage_and_the_client_does_not_see_
     assert sent.replace(b'"stream_options":{"include_usage":true},', b"") == STREAMED_CHAT
     events = chat.events(TURN)
     assert client.chunks == [event for event in events if b'"choices": []' not in event]
-    assert len(client.chunks) == len(events) - 1
+    assert len(client.messages) == 1 + (len(events) - 1) + 1
     assert store.token_usages[0].input_tokens == 100
 
 
@@ -719,14 +733,17 @@ async def test_a_client_that_asked_for_usage_gets_it() -> None:
     assert client.chunks == chat.events(TURN)
 
 
+COMPRESSED = gzip.compress(b"".join(chat.events(TURN)), mtime=0)
+
+
 @pytest.mark.parametrize(
     "reply",
     [
         chat.error(400, "invalid_request_error", "unknown field stream_options"),
         Reply(
             200,
-            (*STREAM_HEADERS, (b"content-encoding", b"gzip")),
-            [gzip.compress(b"".join(chat.events(TURN)))],
+            (*STREAM_HEADERS, (b"content-encoding", b"gzip"), (b"content-length", b"%d" % len(COMPRESSED))),
+            [COMPRESSED],
         ),
     ],
     ids=["an error", "a compressed stream"],

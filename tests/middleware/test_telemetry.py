@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from middleware.errors import ClientLeft, NoToken
+from middleware.errors import ClientLeft, NoToken, UpstreamBroke
 from middleware.exchange import Exchange
 from middleware.telemetry import TelemetryMiddleware, new_request_id
 from tests.asgi import call, drive, http_scope
@@ -106,13 +106,16 @@ async def test_a_request_of_a_stranger_has_a_line_too(caplog: pytest.LogCaptureF
     assert (found["status"], found["user"], found["broken"]) == (400, None, False)
 
 
-async def test_a_broken_answer_keeps_its_status_and_is_marked(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError(), UpstreamBroke("the provider's answer broke off")])
+async def test_a_broken_answer_keeps_its_status_and_is_marked(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     """What the client saw was a 200 that broke off."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(200))
         await send(chunk(b"half"))
-        raise RuntimeError
+        raise failure
 
     async with drive(layer(app), http_scope()) as client:
         await client.failed()
@@ -137,6 +140,20 @@ async def test_a_client_that_left_shows(caplog: pytest.LogCaptureFixture) -> Non
     async with drive(layer(app), http_scope()) as client:
         await client.failed()
     assert (line(caplog)["status"], line(caplog)["client_left"]) == (499, True)
+
+
+async def test_an_answer_that_its_client_left_is_not_broken(caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to look into."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200))
+        Exchange.of(scope).client_left = True
+        raise ClientLeft
+
+    async with drive(layer(app), http_scope()) as client:
+        await client.failed()
+    found = line(caplog)
+    assert (found["status"], found["client_left"], found["broken"]) == (200, True, False)
 
 
 async def test_a_cancelled_request_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
