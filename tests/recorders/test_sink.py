@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
+from recorders.disk_journal import DiskJournal
 from recorders.journal import JournalFull, MemoryJournal
 from recorders.records import Record
-from recorders.sink import QUIET_S, JournalSink, RecordingUnavailable
+from recorders.sink import QUIET_S, JournalSink, RecordingUnavailable, WhenFull
 from recorders.stores.memory import MemoryStore
 from tests.recorders import samples
 
@@ -94,3 +96,84 @@ def test_the_same_trouble_is_logged_once_a_minute(caplog: pytest.LogCaptureFixtu
             sink.emit(samples.end())
 
     assert len(caplog.records) == 2
+
+
+class Moody(MemoryJournal):
+    """Takes records only while `works`."""
+
+    works = True
+
+    def append(self, record: Record) -> None:
+        if not self.works:
+            raise JournalFull("full")
+        super().append(record)
+
+    async def settle(self) -> None:
+        if not self.works:
+            raise OSError(5, "Input/output error", "/data/journal/x")
+
+
+async def test_what_goes_on_unrecorded_is_counted_and_never_recorded_by_halves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also when the journal works again before its end; observers, which are no recording, see it all."""
+    journal, observer = Moody(), MemoryStore()
+    sink = JournalSink(journal, observers=[observer.emit], when_full="unrecorded")
+    first, *rest = samples.whole("a")
+    journal.works = False
+    sink.emit(first)
+    journal.works = True
+    for record in [samples.start("b"), *rest, samples.end("b")]:
+        sink.emit(record)
+
+    batch = await journal.read(100, 1 << 20)
+    assert batch is not None
+    assert batch.records == [samples.start("b"), samples.end("b")]
+    assert (sink.unrecorded, sink.lost) == (1, 0)
+    assert observer.of("a") == samples.whole("a")
+    assert "requests go on unrecorded: the journal does not take records (JournalFull: full)" in caplog.text
+    sink.emit(samples.prompt("a"))
+    assert journal.backlog().records == 3, "an interception that has ended is not remembered"
+
+
+def test_the_memory_of_what_goes_on_unrecorded_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it requests are refused, rather than recorded by halves."""
+    monkeypatch.setattr("recorders.sink.MAX_UNRECORDED", 2)
+    sink = JournalSink(BrokenJournal(JournalFull("full")), when_full="unrecorded")
+    sink.emit(samples.start("a"))
+    sink.emit(samples.start("b"))
+    with pytest.raises(RecordingUnavailable):
+        sink.emit(samples.start("c"))
+    sink.emit(samples.end("a"))
+    sink.emit(samples.start("c"))
+    assert (sink.unrecorded, sink.lost) == (3, 0)
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "unrecorded"])
+async def test_a_journal_that_does_not_settle_is_counted_and_refuses_where_a_full_one_would(
+    when_full: WhenFull, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can't be made safe is treated like what can't be taken; the log names the file."""
+    journal = Moody()
+    sink = JournalSink(journal, when_full=when_full)
+    await sink.settle()
+    journal.works = False
+    if when_full == "refuse":
+        with pytest.raises(RecordingUnavailable):
+            await sink.settle()
+    else:
+        await sink.settle()
+    assert sink.unsettled == 1
+    assert "/data/journal/x" in caplog.text
+
+
+async def test_with_a_journal_on_disk_a_settled_record_is_synced(tmp_path: Path) -> None:
+    """The sink passes the question on."""
+    journal = DiskJournal(tmp_path, fsync="always")
+    await journal.open()
+    sink = JournalSink(journal)
+    sink.emit(samples.start())
+    await sink.settle()
+    await journal.close()
+    with pytest.raises(RecordingUnavailable):
+        await sink.settle()
