@@ -7,6 +7,7 @@ keys) is written against this and against the part of SQL that the schema names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -38,6 +39,13 @@ class Database(Protocol):
         """All statements in order, or none. The iterable may be consumed in another thread.
 
         Raises `RecordsRefused` when the database works but won't take a value.
+        """
+        ...
+
+    def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """The lock `name`, which all processes on this database share, for a block: False, at once, when it is taken.
+
+        It is advice: it holds up nobody who doesn't ask for it. A process that dies lets go of it.
         """
         ...
 

@@ -4,6 +4,8 @@ Neither thread is the event loop's. With write-ahead logging a reader doesn't wa
 up while a batch is being stored, or while another process holds the write lock. Several processes may share the
 file; it must not lie on a network file system.
 
+A lock by name is one on an empty file beside the database, because its own write lock is everybody's.
+
 What is committed survives the process; what was committed last may be lost with the power (`synchronous=NORMAL`),
 never half of it.
 """
@@ -11,10 +13,11 @@ never half of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from recorders.stores.base import RecordsRefused, StoreError
 from recorders.stores.database import Row, Statement, Value, time_value
+from recorders.stores.file_lock import file_lock
 from recorders.stores.migrations import (
     APPLIED,
     CREATE_MIGRATIONS,
@@ -143,6 +147,16 @@ class SQLiteDatabase:
                     connection.execute(sql, parameters)
 
         await self._writer.run(work)
+
+    @contextlib.asynccontextmanager
+    async def lock(self, name: str) -> AsyncIterator[bool]:
+        """Taken on the event loop: it's two calls that wait for nobody, and a cancelled thread would keep the lock."""
+        with contextlib.ExitStack() as held:
+            try:
+                ours = held.enter_context(file_lock(Path(f"{self._path}-{name}.lock")))
+            except OSError as error:
+                raise StoreError(f"{self._path}: {error}") from error
+            yield ours
 
     async def close(self) -> None:
         await self._reader.close()

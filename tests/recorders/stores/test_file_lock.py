@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recorders.stores.file_lock import file_lock
+
+
+def test_one_holds_it_until_the_block_ends(tmp_path: Path) -> None:
+    """Also among those in one process; nobody waits."""
+    path = tmp_path / "a.lock"
+    with file_lock(path) as first, file_lock(path) as second:
+        assert (first, second) == (True, False)
+    with file_lock(path) as third:
+        assert third
+
+
+def test_who_did_not_get_it_does_not_let_go_of_it(tmp_path: Path) -> None:
+    """Leaving the block takes nothing from the holder."""
+    path = tmp_path / "a.lock"
+    with file_lock(path):
+        for _ in range(2):
+            with file_lock(path) as other:
+                assert not other
+
+
+def test_a_process_that_is_killed_lets_go_of_it(tmp_path: Path) -> None:
+    """No lock outlives its holder, so nobody has to clean up."""
+    path = tmp_path / "a.lock"
+    program = (
+        "import sys, pathlib\n"
+        "from recorders.stores.file_lock import file_lock\n"
+        "with file_lock(pathlib.Path(sys.argv[1])) as ours:\n"
+        "    print(ours, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with file_lock(path) as ours:
+            assert not ours
+        process.kill()
+        process.wait()
+        with file_lock(path) as ours:
+            assert ours
+
+
+def test_the_file_is_its_owners(tmp_path: Path) -> None:
+    """Nobody else can hold up who needs the lock."""
+    with file_lock(tmp_path / "a.lock"):
+        assert stat.S_IMODE((tmp_path / "a.lock").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    """Not a lock that somebody else has."""
+    with (
+        pytest.raises(FileNotFoundError, match=r"nowhere/a\.lock"),
+        file_lock(tmp_path / "nowhere" / "a.lock"),
+    ):
+        pass
