@@ -22,12 +22,14 @@ from starlette.types import Scope
 from gateway.accounts import Accounts
 from gateway.app import Gateway, create_app
 from gateway.settings import Settings, load
+from middleware.dump import DumpMiddleware
 from middleware.exchange import DELEGATION_KEY, SCOPE_KEY, Delegation, Exchange
 from recorders.log import HumanFormatter, JsonFormatter
 from tests.asgi import Drive, drive, http_scope
 from tests.security.canaries import Canaries, found, kind_of
 from tests.security.provider import CREDENTIAL_HEADERS, TalkativeProvider
 from tests.security.traffic import REMOVED_HEADERS, Shot, Traffic
+from tests.waiting import PATIENCE_S
 
 INSTANCES: Final = {
     "openai": "openai",
@@ -52,8 +54,14 @@ class Observation:
     sent: Counter[str] = field(default_factory=Counter)
     """Whose credential went upstream how often: an instance's name, `own`, or `none`."""
     kinds: set[str] = field(default_factory=set)
+    recorded: int = 0
+    torn: int = 0
+    """Interceptions in a database: all, and those that lack their start or their end."""
+    forwarded: int = 0
+    """Requests that went upstream on recorded routes."""
     log_lines: int = 0
     dumps: int = 0
+    journalled: int = 0
 
     def search(self, output: str, data: bytes | str, *allowed: str) -> None:
         data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
@@ -121,8 +129,22 @@ async def _run(
             await _fire(app, provider, shot, scope, seen)
             _check_upstream(provider, shot, keys, seen)
             _check_objects(scope[SCOPE_KEY], seen, thoroughly=number % 10 == 0)
-    await asyncio.get_running_loop().shutdown_default_executor()
+            if number % 200 == 199:
+                _check_journal(directory, seen)
+            seen.forwarded += provider.seen is not None and scope[SCOPE_KEY].facts is not None
+        await _count_records(app, seen)
+    _finish_dumps(app)
     _check_files(directory, seen)
+
+
+async def _count_records(app: Gateway, seen: Observation) -> None:
+    if app.database is None or not await app.drain.flush(PATIENCE_S):
+        raise AssertionError("the records did not get to the database")
+    (row,) = await app.database.fetch(
+        "SELECT count(*) AS recorded, sum(started_at IS NULL OR ended_at IS NULL) AS torn FROM aibridge_interceptions"
+    )
+    seen.recorded += row["recorded"]
+    seen.torn += row["torn"]
 
 
 async def _plant_key(app: Gateway, secret: str) -> str:
@@ -210,6 +232,23 @@ def check_object(thing: Any, seen: Observation) -> None:
         except TypeError as refused:
             seen.search("object", str(refused))
         seen.search("object", encode(thing, enc_hook=str))
+
+
+def _finish_dumps(app: Any) -> None:
+    """Wait until the layer that dumps has written everything."""
+    layer = app._pipeline
+    while not isinstance(layer, DumpMiddleware):
+        layer = layer.app
+    layer.close()
+
+
+def _check_journal(directory: Path, seen: Observation) -> None:
+    """Its segments go away once they are stored, so they are looked at while they are there."""
+    for path in (directory / "journal").glob("**/*"):
+        if path.is_file():
+            data = path.read_bytes().rstrip(b"\0")  # a segment has its full size from the start
+            seen.journalled += len(data)
+            seen.search("journal", data)
 
 
 def _check_files(directory: Path, seen: Observation) -> None:

@@ -135,8 +135,8 @@ def running() -> Iterator[tuple[asyncio.Runner, Gateway]]:
     """A gateway that is open for all examples, in a loop of its own."""
     options = GatewayOptions(
         auth="static",
-        static_token=Secret(TOKEN),
         journal_dir="",
+        static_token=Secret(TOKEN),
         max_body_bytes=40_000,
         providers=tuple(
             ProviderOptions(type=name, name=name, keys=(Secret("fake-central-key-01"),))

@@ -32,6 +32,7 @@ def test_the_traffic_reaches_every_corner(seen: Observation) -> None:
     assert seen.kinds >= slots | {"central", "own", "token", "wrong", "body", "parameter"}
     assert seen.log_lines > 3 * SHOTS
     assert seen.dumps > SHOTS
+    assert seen.journalled > 100 * SHOTS
 
 
 def test_each_request_carries_the_one_credential_that_belongs_to_it(seen: Observation) -> None:
@@ -59,9 +60,9 @@ def test_no_exception_that_reaches_the_server_shows_a_secret(seen: Observation) 
     assert seen.of("exception") == []
 
 
-def test_the_database_holds_no_secret(seen: Observation) -> None:
-    """Its raw bytes, with what SQLite keeps beside it."""
-    assert seen.of("database") == []
+def test_journal_and_database_hold_no_secret(seen: Observation) -> None:
+    """Their raw bytes, with what SQLite keeps beside its file."""
+    assert seen.of("journal", "database") == []
 
 
 def test_dumps_hold_no_secret_but_in_bodies(seen: Observation) -> None:
@@ -72,3 +73,9 @@ def test_dumps_hold_no_secret_but_in_bodies(seen: Observation) -> None:
 def test_no_object_shows_a_secret(seen: Observation) -> None:
     """Printed, formatted, pickled or encoded."""
     assert seen.of("object") == []
+
+
+def test_every_interception_has_its_start_and_its_end(seen: Observation) -> None:
+    """None that went upstream is missing, whatever became of it, and none is left open."""
+    assert seen.recorded >= seen.forwarded > SHOTS / 2
+    assert seen.torn == 0

@@ -81,8 +81,8 @@ async def _gateway(host: Host, transport: Transport) -> AsyncIterator[int]:
         port = provider.sockets[0].getsockname()[1]
         options = GatewayOptions(
             auth="static",
-            static_token=Secret(TOKEN),
             journal_dir="",
+            static_token=Secret(TOKEN),
             upstream_transport=transport,
             structured_logging=True,
             providers=(

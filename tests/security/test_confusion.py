@@ -278,8 +278,8 @@ async def test_a_connection_header_does_not_turn_a_users_call_into_a_central_one
 
 _STATIC = GatewayOptions(
     auth="static",
-    static_token=Secret(TOKEN),
     journal_dir="",
+    static_token=Secret(TOKEN),
     providers=(ProviderOptions(type="openai", name="openai", keys=(Secret(KEYS["openai"]),)),),
 )
 

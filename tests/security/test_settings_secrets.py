@@ -16,6 +16,7 @@ from gateway.config_show import render
 from gateway.instances import LEGACY_SETTINGS
 from gateway.settings import GATEWAY_OPTIONS, Settings, load, vendor_providers
 from gateway.settings_error import SettingsError
+from recorders.stores.base import StoreError
 from tests.security.canaries import Canaries, found
 from tests.security.observation import Observation, check_object
 
@@ -110,12 +111,19 @@ def test_a_start_up_error_does_not_repeat_what_it_refuses(wrong: dict[str, str])
     assert found("".join(traceback.format_exception(error.value)).encode()) == set()
 
 
-def test_a_database_that_is_not_supported_is_named_without_its_password() -> None:
-    """`create_app` refuses what this version can't do; the refusal says nothing that the settings keep."""
-    values = {name: value for name, value in _secrets().items() if "PROVIDER" not in name}
-    with pytest.raises(SettingsError) as error:
-        create_app(_load(values))
+async def test_a_database_that_cannot_be_reached_is_named_without_its_password() -> None:
+    """Neither by the error that ends the start, nor by anything in its chain, nor by what stands for the database."""
+    url = f"postgresql://gateway:{CANARIES.make('password')}@127.0.0.1:1/x"
+    with pytest.raises((SettingsError, StoreError)) as error:
+        await _start(_load({"DATABASE_URL": url, "JOURNAL_DIR": ""}))
     assert found("".join(traceback.format_exception(error.value)).encode()) == set()
+
+
+async def _start(settings: Settings) -> None:
+    app = create_app(settings)
+    assert found(f"{app!r} {app.database!r} {app.store!r}".encode()) == set()
+    async with app.lifespan():
+        raise AssertionError("nothing listens on port 1")
 
 
 def test_a_file_with_a_broken_line_is_named_and_not_quoted(tmp_path: Path) -> None:

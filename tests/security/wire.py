@@ -88,8 +88,8 @@ async def wired(server: Server, *, authenticator: Authenticator | None = None) -
     async with serving(upstream, "uvicorn") as upstream_url, serving(trap, "uvicorn") as trap_url:
         options = GatewayOptions(
             auth="static",
-            static_token=Secret(TOKEN),
             journal_dir="",
+            static_token=Secret(TOKEN),
             max_body_bytes=64 * 1024,
             providers=(
                 ProviderOptions(
