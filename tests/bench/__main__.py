@@ -159,7 +159,9 @@ def _print_figures(options: argparse.Namespace, cells: list[Cell]) -> None:
     )
     print(table.bodies({cell.row.name: cell.row for cell in cells}.values()))
     print(f"\n{table.table(cells)}\n")
-    print(table.goals(cells))
+    for paragraph in (table.disturbance(cells), table.goals(cells)):
+        if paragraph:
+            print(paragraph)
 
 
 if __name__ == "__main__":

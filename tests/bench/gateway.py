@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.process import TARGET_CORE, Process
+from tests.bench.process import TARGET_CORE, NotReadyError, Process
 from tests.bench.rows import Row
 from tests.bench.targets import CLIENT_HEADERS, free_port, listens
 
 SWITCHED_ON = (
-    "authentication (database keys), governance, header stripping, readers, journal, SQLite records, access log"
+    "authentication (database keys), governance, header stripping, readers, journal on disk, SQLite, access log"
 )
 
 
@@ -48,19 +48,19 @@ class Gateway:
         self.port = free_port()
         self._database = folder / "gateway.db"
         self._environment = _environment(variant, upstream_port, self._database)
-        self._command(folder, "users", "create", "bench")
-        token = self._command(folder, "keys", "create", "--user", "bench")
+        self._command("users", "create", "bench")
+        token = self._command("keys", "create", "--user", "bench")
         self.headers = {**CLIENT_HEADERS, "authorization": f"Bearer {token}"}
         command = [sys.executable, "-m", *_server(variant), "--port", str(self.port)]
         self.process = Process(command, cores=TARGET_CORE, log=folder / "log", env=self._environment)
         self.process.wait_until(lambda: listens(self.port))
 
-    def _command(self, folder: Path, *arguments: str) -> str:
+    def _command(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "gateway", *arguments]
         environment = {**os.environ, **self._environment}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(arguments)} failed in {folder}: {done.stderr.strip()[-1_000:]}")
+            raise NotReadyError(f"{' '.join(command)}: {done.stderr.strip()[-1_000:]}")
         return done.stdout.strip()
 
     def path(self, row: Row) -> str:

@@ -34,6 +34,8 @@ class Cell:
     """The share of its core that the target used at saturation; well under 1: something else was the limit."""
     cpu_ms: list[float] = field(default_factory=list)
     """CPU time per request at half load."""
+    waited: list[float] = field(default_factory=list)
+    """The share of the time at half load in which the target waited for its core, which something else had."""
     first_byte_s: list[float] = field(default_factory=list)
     last_byte_s: list[float] = field(default_factory=list)
     rss_mb: float = 0.0
@@ -66,11 +68,14 @@ class Bench:
 
     def pace(self, cell: Cell, requests: int, rate_per_s: float) -> None:
         """Requests on a schedule, what they cost, and the times to their answers."""
+        process = cell.target.process
+        waited_s = process.waited_s() if process else 0.0
         result, cpu_s = self._counted(cell, requests, rate_per_s=rate_per_s)
         cell.first_byte_s += result.first_byte_s
         cell.last_byte_s += result.last_byte_s
-        if cell.target.process:
+        if process:
             cell.cpu_ms.append(cpu_s / requests * 1000)
+            cell.waited.append((process.waited_s() - waited_s) / result.seconds)
 
     def _counted(self, cell: Cell, requests: int, *, rate_per_s: float) -> tuple[Result, float]:
         """The load's result, and the CPU seconds that the target used from its start until it had nothing to do."""

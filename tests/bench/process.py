@@ -82,6 +82,10 @@ class Process:
             before = now
         return before
 
+    def waited_s(self) -> float:
+        """Seconds for which its threads were ready to run and something else had the core."""
+        return sum(_waited_s(pid) for pid in _tree(self.pid))
+
     def rss_mb(self) -> float:
         """Resident memory of the process and its descendants, in megabytes."""
         return sum(_rss_kb(pid) for pid in _tree(self.pid)) / 1024
@@ -108,6 +112,11 @@ def _tree(pid: int) -> list[int]:
 def _cpu_s(pid: int) -> float:
     # The clock ID that clock_getcpuclockid(3) makes of a process ID.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def _waited_s(pid: int) -> float:
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[1]) for task in tasks) / 1e9
 
 
 def _rss_kb(pid: int) -> int:

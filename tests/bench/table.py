@@ -35,6 +35,10 @@ at half load, x nginx: CPU ms per request at half the first gateway's requests/s
 first byte, last byte: ms added at half load to those of the direct connection, which is shown as it is"""
 
 
+DISTURBED = 0.1
+"""From this share of waiting on, the machine was too busy with other things."""
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """A figure of a row on the targets whose name begins with `target`; a ratio to nginx, or milliseconds."""
@@ -149,6 +153,17 @@ def added_ms(cell: Cell, cells: Sequence[Cell], figure: str, percent: int) -> fl
     if direct is None or direct is cell:
         return None
     return percentile_ms(getattr(cell, figure), percent) - percentile_ms(getattr(direct, figure), percent)
+
+
+def disturbance(cells: Sequence[Cell]) -> str:
+    """A warning when something else was running on the targets' core; empty when it was quiet."""
+    waited = max((share for cell in cells for share in cell.waited), default=0.0)
+    if waited < DISTURBED:
+        return ""
+    return (
+        f"DISTURBED: something else ran on the targets' core, which waited up to {waited:.0%} of the time for it; "
+        "times are too long, and nginx, being late, relays several events at once: run it again on a quiet machine"
+    )
 
 
 def goals(cells: Sequence[Cell]) -> str:

@@ -21,6 +21,7 @@ def test_cpu_time_and_memory_are_the_processes_own(tmp_path: Path) -> None:
         assert 0.005 < used < 30
         assert process.cpu_s() - used < 0.005
         assert process.rss_mb() > 3
+        assert process.waited_s() >= 0
     finally:
         process.stop()
 

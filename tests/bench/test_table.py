@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.measure import Cell
 from tests.bench.rows import ROWS
-from tests.bench.table import added_ms, goals, table, times_nginx
+from tests.bench.table import added_ms, disturbance, goals, table, times_nginx
 from tests.bench.targets import Direct, Target
 
 
@@ -55,3 +55,11 @@ def test_table_has_a_line_for_every_cell_and_goals_a_verdict() -> None:
     assert len(table(CELLS).splitlines()) == 4
     assert "1.50 times nginx's CPU, at most 2.0: met" in goals(CELLS)
     assert "3.00 ms added to the first byte, p50, at most 2.0: MISSED" in goals(CELLS)
+
+
+def test_run_on_a_busy_machine_says_so() -> None:
+    """Figures are taken on a core of their own, and a run in which that was not so warns of itself."""
+    busy = cell("nginx", cpu_ms=[1.0], delay_s=0.001)
+    assert disturbance([busy]) == ""
+    busy.waited = [0.02, 0.3]
+    assert "30%" in disturbance([busy])
