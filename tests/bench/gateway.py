@@ -18,9 +18,7 @@ from tests.bench.process import TARGET_CORE, NotReadyError, Process
 from tests.bench.rows import Row
 from tests.bench.targets import CLIENT_HEADERS, free_port, listens
 
-SWITCHED_ON = (
-    "authentication (database keys), governance, header stripping, readers, journal on disk, SQLite, access log"
-)
+SWITCHED_ON = "keys in the database, governance, header stripping, readers, journal, SQLite, access log"
 
 
 @dataclass(frozen=True, slots=True)
