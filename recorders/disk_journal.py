@@ -9,8 +9,8 @@ What it promises:
   the entries since the last checkpoint come again.
 - A torn last entry is dropped and counted (`torn`); nothing before it is. An entry that this version can't read is
   put aside in `rejected.jsonl` and counted (`rejected`).
-- On the event loop's thread it only appends to the page cache, and makes a file when a burst is faster than the
-  thread that makes them ahead. Allocating, syncing, reading, decoding and deleting happen in threads.
+- On the event loop's thread it only appends to the page cache, and gives a file that was made ahead its name, or
+  makes it there when a burst is faster. Allocating, syncing, reading, decoding and deleting happen in threads.
 
 What it doesn't: protect against a broken disk; work on a file system without `flock`; keep the event loop from
 waiting when the operating system makes every writer wait, because too much in memory is not written yet.
@@ -37,7 +37,7 @@ from recorders import codec, segment
 from recorders.ages import Ages
 from recorders.durability import Durability, Fsync
 from recorders.journal import MEBIBYTE, Backlog, Batch, JournalFull, JournalUnusable
-from recorders.journal_folders import SUFFIX, WorkerFolder
+from recorders.journal_folders import SPARE_SUFFIX, SUFFIX, WorkerFolder
 from recorders.journal_reader import JournalReader, Span
 from recorders.records import InterceptionStart, Record
 from recorders.segment_file import NotAJournal, SegmentFile
@@ -218,11 +218,15 @@ class DiskJournal:
 
     def _roll(self) -> None:
         """Go on in the spare file and have another one made. A spare that isn't ready yet is not waited for."""
+        # Named now, for the names are the order in which the next worker reads.
+        path = self._folder.path / f"{uuid_utils.uuid7()}{SUFFIX}"
         file = self._ready_spare()
         if file is not None:
+            file.rename(path)
             self._spare = self._making.submit(self._make_spare)
         else:
-            file = self._make()
+            file = SegmentFile.create(path)
+        self._durability.created()
         if self._files:
             self._durability.later(self._current.trim)
         self._add(file)
@@ -243,13 +247,8 @@ class DiskJournal:
             self._spare = self._making.submit(self._make_spare)
 
     def _make_spare(self) -> SegmentFile:
-        return self._make(self._segment_bytes)
-
-    def _make(self, allocated_bytes: int = 0) -> SegmentFile:
-        path = self._folder.path / f"{uuid_utils.uuid7()}{SUFFIX}"
-        file = SegmentFile.create(path, allocated_bytes=allocated_bytes)
-        self._durability.created()
-        return file
+        path = self._folder.path / f"{uuid_utils.uuid7()}{SPARE_SUFFIX}"
+        return SegmentFile.create(path, allocated_bytes=self._segment_bytes)
 
     # -- reading, and the checkpoint ---------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
     <directory>/lock              held while a worker starts, so that those who start at once take turns
     <directory>/<uuid>/lock       held as long as that worker lives; the operating system lets go when it dies
-    <directory>/<uuid>/*.journal  its segments, named by time
+    <directory>/<uuid>/*.journal  its segments, named by the time when they came into use
+    <directory>/<uuid>/*.spare    a segment made ahead, without an entry yet
 
 The locks are `flock`'s: no process ID that another process may have by now, no age by which somebody is declared
 dead. On a file system without them, making a folder fails. This module moves files and never looks into them.
@@ -23,6 +24,7 @@ import uuid_utils
 log = logging.getLogger("ai_gateway.recorders")
 
 SUFFIX: Final = ".journal"
+SPARE_SUFFIX: Final = ".spare"
 LOCK: Final = "lock"
 
 
@@ -114,5 +116,7 @@ def _lock(path: Path, *, wait: bool = False) -> int:
 def _remove(folder: Path) -> None:
     """Remove a folder without segments. What else somebody put into it keeps it there."""
     with contextlib.suppress(OSError):
+        for spare in folder.glob(f"*{SPARE_SUFFIX}"):
+            spare.unlink()
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()

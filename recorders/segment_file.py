@@ -92,6 +92,10 @@ class SegmentFile:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         self.end += len(data)
 
+    def rename(self, path: Path) -> None:
+        self.path.rename(path)
+        self.path = path
+
     def move_checkpoint(self, offset: int) -> None:
         self.committed = offset
         os.pwrite(self.descriptor, segment.committed_bytes(offset), segment.COMMITTED_AT)

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -127,6 +128,21 @@ async def test_an_entry_larger_than_a_file_has_one_of_its_own(tmp_path: Path) ->
             journal.append(record)
         assert await read_all(journal) == [samples.start(), big, samples.end()]
     assert await left(tmp_path) == [samples.start(), big, samples.end()]
+
+
+async def test_the_next_worker_reads_in_the_order_of_writing_whichever_file_was_made_first(
+    tmp_path: Path,
+) -> None:
+    """A file that was made ahead may come into use after one that a burst made later."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        held = threading.Event()
+        journal._making.submit(held.wait)  # no spare until it is set
+        for index, record in enumerate(many(300)):
+            journal.append(record)
+            if index == 150:
+                held.set()
+                journal._making.submit(lambda: None).result()
+    assert await left(tmp_path) == many(300)
 
 
 async def test_stored_files_go_away_while_the_journal_is_used(tmp_path: Path) -> None:
@@ -258,6 +274,7 @@ async def test_on_a_full_disk_starts_are_refused_while_what_follows_finds_room(
             with pytest.raises(JournalFull, match=rf"No space left on device.*{tmp_path}"):
                 journal.append(samples.start("refused"))
             journal.append(samples.end())
+            journal._making.submit(lambda: None).result()  # tried again, in vain
         now[0] = 2.0
         with pytest.raises(JournalFull):
             journal.append(samples.start("the one that makes it try again"))

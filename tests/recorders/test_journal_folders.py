@@ -66,7 +66,7 @@ def folders(directory: Path) -> list[str]:
 def test_segments_of_dead_workers_are_adopted_in_the_order_of_their_names(tmp_path: Path) -> None:
     """Names begin with the time; whose they were doesn't matter. Emptied folders go away."""
     leave(tmp_path, "w1", "a.journal", "c.journal")
-    leave(tmp_path, "w2", "b.journal")
+    leave(tmp_path, "w2", "b.journal", "0.spare")
     folder, adopted = WorkerFolder.make(tmp_path)
     assert [path.name for path in adopted] == ["a.journal", "b.journal", "c.journal"]
     assert all(path.parent == folder.path and path.read_bytes() == b"left" for path in adopted)
