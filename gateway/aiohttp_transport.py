@@ -85,8 +85,12 @@ class _Stream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk, _ in self._response.content.iter_chunks():
-                yield chunk
+            content = self._response.content
+            # Not `iter_chunks`: on the stream that all answers without a body share, it ends once and never again.
+            while not content.at_eof():
+                chunk, _ = await content.readchunk()
+                if chunk:
+                    yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _as_httpx(error, self._request) from error
 

@@ -313,6 +313,14 @@ async def test_an_answer_to_head_announces_a_body_that_does_not_come() -> None:
         assert await read(response) == []
 
 
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+async def test_answers_that_have_no_body_end_each_time(status: bytes) -> None:
+    """aiohttp shares one empty stream among all of them: the second must not run in circles."""
+    async with serving(always(b"HTTP/1.1 " + status + b"\r\n\r\n")) as server, transport() as t:
+        for _ in range(3):
+            assert await read(await t.handle_async_request(request(server.url, "POST"))) == []
+
+
 # -- trouble --------------------------------------------------------------------------------------------------------
 
 
