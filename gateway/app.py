@@ -38,8 +38,7 @@ from recorders.log import structured_log
 from recorders.sink import JournalSink
 from recorders.stores.base import Store
 from recorders.stores.database import Database
-from recorders.stores.sql import SqlStore
-from recorders.stores.urls import database_for
+from recorders.stores.urls import database_for, store_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -107,7 +106,7 @@ class Gateway:
         self._transport = transport or self._own_transport
         asks_database = authenticator is None and options.auth == "database"
         self.database = _database(options, needed=store is None or asks_database)
-        self.store: Store = store or SqlStore(_existing(self.database))
+        self.store: Store = store or store_on(_existing(self.database))
         self.journal = _journal(options)
         self.drain = Drain(self.journal, self.store)
         observers = [structured_log] if options.structured_logging else []

@@ -1,4 +1,6 @@
-"""The store on a SQL database: a batch of records is one transaction, in the order of their coming."""
+"""The store on a SQL database that has one writer at a time: a batch of records, and what it does to threads, is one
+transaction.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from itertools import chain
 
 from recorders.records import Record
 from recorders.stores.database import Database
-from recorders.stores.statements import statements_for
+from recorders.stores.lineage import SQLITE_LIST, lineage_of
+from recorders.stores.statements import row_by_row
+from recorders.stores.tables import rows_of
 
 
 class SqlStore:
@@ -20,7 +24,8 @@ class SqlStore:
         await self._database.open()
 
     async def write(self, records: Sequence[Record]) -> None:
-        await self._database.transaction(chain.from_iterable(map(statements_for, records)))
+        rows = rows_of(records)
+        await self._database.transaction(chain(row_by_row(rows), lineage_of(rows, SQLITE_LIST)))
 
     async def close(self) -> None:
         await self._database.close()

@@ -20,7 +20,9 @@ def test_statements_are_whole_and_free_of_comments() -> None:
     """Each can be run alone, by any driver, also by one whose parameters begin with a percent sign."""
     for migration in known_migrations():
         for statement in migration.statements:
-            assert statement.startswith(("CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "))
+            assert statement.startswith(
+                ("CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ", "DROP INDEX ")
+            )
             assert not {";", "--", "?", "%"} & {
                 statement[i : i + n] for n in (1, 2) for i in range(len(statement))
             }

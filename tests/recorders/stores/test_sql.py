@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from recorders.records import Record
 from recorders.stores.base import Store
 from recorders.stores.database import Database, Row, Statement, Value
+from recorders.stores.lineage import SQLITE_LIST, lineage_of
 from recorders.stores.sql import SqlStore
-from recorders.stores.statements import statements_for
+from recorders.stores.statements import row_by_row
+from recorders.stores.tables import rows_of
 from tests.recorders import samples
 
 
@@ -14,7 +18,7 @@ class Notebook:
     """A database that only writes down what it is asked."""
 
     def __init__(self) -> None:
-        self.calls: list[object] = []
+        self.calls: list[Any] = []
 
     async def open(self) -> None:
         self.calls.append("open")
@@ -28,12 +32,15 @@ class Notebook:
     async def transaction(self, statements: Iterable[Statement]) -> None:
         self.calls.append(list(statements))
 
+    def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
+        raise NotImplementedError
+
     async def close(self) -> None:
         self.calls.append("close")
 
 
-async def test_a_batch_is_one_transaction_in_the_order_of_its_records() -> None:
-    """On any database behind the seam; lineage relies on the order."""
+async def test_a_batch_and_its_threads_are_one_transaction() -> None:
+    """On a database with one writer at a time, nobody sees records without their threads."""
     database = Notebook()
     seam: Database = database
     store: Store = SqlStore(seam)
@@ -47,6 +54,6 @@ async def test_a_batch_is_one_transaction_in_the_order_of_its_records() -> None:
     await store.write(records)
     await store.close()
 
-    expected = [statement for record in records for statement in statements_for(record)]
-    assert database.calls == ["open", expected, "close"]
-    assert len(expected) == 4
+    rows = rows_of(records)
+    assert database.calls == ["open", [*row_by_row(rows), *lineage_of(rows, SQLITE_LIST)], "close"]
+    assert len(database.calls[1]) == 4

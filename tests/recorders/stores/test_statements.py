@@ -1,62 +1,18 @@
-"""What the statements do is shown on SQLite, which is always there."""
+"""What the statements do, on each kind of database."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recorders.records import Record
-from recorders.stores.database import Row
-from recorders.stores.sql import SqlStore
-from recorders.stores.sqlite import SQLiteDatabase
-from recorders.stores.statements import statements_for
+from recorders.stores.statements import row_by_row, table_by_table
+from recorders.stores.tables import INTERCEPTIONS, TABLES, rows_of
 from tests.recorders import samples
-
-TABLES = (
-    "aibridge_interceptions",
-    "aibridge_token_usages",
-    "aibridge_user_prompts",
-    "aibridge_tool_usages",
-    "aibridge_model_thoughts",
-)
-
-
-class Kept:
-    """A store and a look into its tables."""
-
-    def __init__(self, path: Path) -> None:
-        self.database = SQLiteDatabase(path)
-        self.store = SqlStore(self.database)
-
-    async def write(self, *records: Record) -> None:
-        await self.store.write(records)
-
-    async def rows(self, table: str) -> list[Row]:
-        return await self.database.fetch(f"SELECT * FROM {table} ORDER BY id")
-
-    async def everything(self) -> dict[str, list[Row]]:
-        return {table: await self.rows(table) for table in TABLES}
-
-    async def thread(self, interception_id: str) -> tuple[Any, ...]:
-        (row,) = await self.database.fetch(
-            "SELECT thread_parent_id, thread_root_id, session_id FROM aibridge_interceptions WHERE id = ?",
-            interception_id,
-        )
-        return tuple(row.values())
-
-
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    kept = Kept(tmp_path / "records.db")
-    await kept.store.open()
-    yield kept
-    await kept.store.close()
+from tests.recorders.stores.kept import Kept
 
 
 async def test_every_field_of_every_record_is_in_its_column(kept: Kept) -> None:
@@ -122,7 +78,7 @@ async def test_every_field_of_every_record_is_in_its_column(kept: Kept) -> None:
                 "tool": "Bash",
                 "input": '{"command": "ls"}',
                 "server_url": None,
-                "injected": 0,
+                "injected": False,
                 "invocation_error": None,
                 "metadata": "{}",
                 "created_at": "2026-01-02T12:00:00.123456Z",
@@ -140,16 +96,15 @@ async def test_every_field_of_every_record_is_in_its_column(kept: Kept) -> None:
     }
 
 
-async def test_records_may_come_in_any_order_one_by_one_and_again(kept: Kept, tmp_path: Path) -> None:
-    """Each order, each record offered twice, leaves the same rows."""
+async def test_records_may_come_in_any_order_one_by_one_and_again(kept: Kept) -> None:
+    """Each record offered twice, in many orders, leaves the same rows."""
     await kept.write(*samples.whole())
     expected = await kept.everything()
 
     for number, order in enumerate(itertools.permutations(samples.whole(), 6)):
         if number % 24:
             continue  # every pair of records comes first once; all 720 orders would only take longer
-        for table in TABLES:
-            await kept.database.execute(f"DELETE FROM {table}")
+        await kept.forget()
         for record in (*order, *order):
             await kept.write(record)
         assert await kept.everything() == expected
@@ -212,88 +167,55 @@ async def test_what_no_database_takes_is_replaced_and_the_record_kept(kept: Kept
     assert json.loads(usage["metadata"]) == {"x": "\ufffd\x00"}
 
 
-async def test_the_answer_to_a_tool_call_belongs_to_the_thread_of_the_call(kept: Kept) -> None:
-    """Parent, root and session follow a chain of three, also within one batch."""
+async def test_an_interception_may_come_in_one_batch_or_in_many(kept: Kept) -> None:
+    """The halves of its row find each other before the database, or in it."""
+    for split in range(1, 6):
+        await kept.forget()
+        await kept.write(*samples.whole()[:split])
+        await kept.write(*samples.whole()[split:], *samples.whole())
+        divided = await kept.everything()
+
+        await kept.forget()
+        await kept.write(*samples.whole())
+
+        assert await kept.everything() == divided
+
+
+async def test_two_stores_may_write_the_same_at_once(kept: Kept, database_url: str) -> None:
+    """As after a crash, when two workers drain what a third one left."""
+    other = Kept(database_url)
+    await other.store.open()
+    records = [record for number in range(20) for record in samples.whole(f"i{number:02}")]
+
+    for _ in range(5):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(kept.write(*records))
+            group.create_task(other.write(*reversed(records)))
+
+    assert [len(rows) for rows in (await kept.everything()).values()] == [20] * 5
+    await other.store.close()
+
+
+async def test_ids_of_any_length_are_kept_apart(kept: Kept) -> None:
+    """Clients and providers choose them, and an index doesn't hold everything."""
+    long = "\U0001f600" * 5000
     await kept.write(
-        samples.start("a"),
-        samples.tool("a", tool_call_id="call_a"),
-        samples.start("b", correlating_tool_call_id="call_a"),
-        samples.tool("b", tool_call_id="call_b"),
-        samples.start("c", correlating_tool_call_id="call_b"),
+        samples.start("a", client_session_id=long),
+        samples.tool("a", tool_call_id=f"{long}1"),
+        samples.start("b", correlating_tool_call_id=f"{long}1"),
+        samples.start("c", correlating_tool_call_id=f"{long}2"),
     )
 
-    assert await kept.thread("a") == (None, None, "a")
-    assert await kept.thread("b") == ("a", "a", "a")
-    assert await kept.thread("c") == ("b", "a", "a")
+    assert (await kept.thread("b"))[0] == "a"
+    assert (await kept.thread("c"))[0] is None
 
 
-async def test_the_clients_own_session_id_wins(kept: Kept) -> None:
-    """The thread is linked all the same."""
-    await kept.write(
-        samples.start("a", client_session_id="s"),
-        samples.tool("a"),
-        samples.start("b", correlating_tool_call_id="call_1", client_session_id="t"),
-    )
+def test_rows_go_to_a_database_in_this_process_one_by_one_and_to_a_distant_one_by_the_table() -> None:
+    """One text is cheaper to send than a thousand values."""
+    rows = rows_of([*samples.whole("a"), *samples.whole("b")])
 
-    assert await kept.thread("a") == (None, None, "s")
-    assert await kept.thread("b") == ("a", "a", "t")
-
-
-async def test_another_users_call_of_the_same_id_is_no_parent(kept: Kept) -> None:
-    """Nobody gets into the thread of somebody else by guessing a call ID."""
-    await kept.write(
-        samples.start("a", initiator_id="u2"),
-        samples.tool("a"),
-        samples.start("b", correlating_tool_call_id="call_1"),
-    )
-
-    assert await kept.thread("b") == (None, None, "b")
-
-
-async def test_of_several_calls_with_the_same_id_the_newest_is_the_parent(kept: Kept) -> None:
-    """Some providers count their calls from one in every answer."""
-    await kept.write(
-        samples.start("new"),
-        samples.tool("new", created_at=samples.NOON + timedelta(seconds=1)),
-        samples.start("old"),
-        samples.tool("old", created_at=samples.NOON),
-        samples.start("b", correlating_tool_call_id="call_1"),
-    )
-
-    assert (await kept.thread("b"))[0] == "new"
-
-
-async def test_an_interception_is_not_its_own_parent(kept: Kept) -> None:
-    """Its own tool usage may be stored before its start."""
-    await kept.write(
-        samples.tool("a"), samples.end("a"), samples.start("a", correlating_tool_call_id="call_1")
-    )
-
-    assert await kept.thread("a") == (None, None, "a")
-
-
-async def test_a_thread_that_was_found_once_stays_when_the_start_comes_again(kept: Kept) -> None:
-    """Also when a newer call of the same ID has come in between."""
-    child = samples.start("b", correlating_tool_call_id="call_1")
-    await kept.write(samples.start("a"), samples.tool("a"), child)
-    await kept.write(samples.start("z"), samples.tool("z", created_at=samples.NOON + timedelta(seconds=1)))
-
-    await kept.write(child)
-
-    assert await kept.thread("b") == ("a", "a", "a")
-
-
-async def test_a_thread_that_the_record_already_names_is_kept(kept: Kept) -> None:
-    """Whoever knows it better than the store need not leave it to the store."""
-    await kept.write(samples.start("b", thread_parent_id="p", thread_root_id="r"))
-
-    assert await kept.thread("b") == ("p", "r", "r")
-
-
-async def test_every_statement_finds_its_rows_by_an_index(kept: Kept) -> None:
-    """Storing takes as long with ten million rows as with ten."""
-    child = samples.start("b", correlating_tool_call_id="call_1")
-    for record in (child, *samples.whole()):
-        for sql, parameters in statements_for(record):
-            plan = await kept.database.fetch(f"EXPLAIN QUERY PLAN {sql}", *parameters)
-            assert not [row["detail"] for row in plan if str(row["detail"]).startswith("SCAN aibridge")]
+    assert len(list(row_by_row(rows))) == 2 * len(TABLES)
+    statements = list(table_by_table(rows))
+    assert len(statements) == len(TABLES)
+    assert [row["id"] for row in json.loads(str(statements[0].parameters[0]))] == ["a", "b"]
+    assert statements[0].sql.startswith(f"INSERT INTO {INTERCEPTIONS.name} ")

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from recorders.stores.urls import database_for
+from recorders.stores.postgres import PostgresDatabase
+from recorders.stores.postgres_store import PostgresStore
+from recorders.stores.sql import SqlStore
+from recorders.stores.urls import database_for, store_on
 
 
 async def test_three_slashes_are_a_relative_path_and_four_an_absolute_one(
@@ -29,13 +32,23 @@ async def test_three_slashes_are_a_relative_path_and_four_an_absolute_one(
         "sqlite://data/x.db",
         "sqlite:///x.db?mode=ro",
         "mysql://anna:hunter2@db/x",
-        "postgresql://anna:hunter2@db/x",
+        "postgresql://anna:hunter2@db/x?hunter2=hunter2",
         "hunter2",
     ],
 )
 def test_any_other_url_is_refused_without_being_repeated(url: str) -> None:
     """It may hold a password."""
-    with pytest.raises(ValueError, match="sqlite:///<path>") as caught:
+    with pytest.raises(ValueError, match=r"sqlite:///<path>|the PostgreSQL URL") as caught:
         database_for(url)
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_either_name_of_postgresql_will_do_and_its_store_suits_it(scheme: str) -> None:
+    """Hosting companies hand out both."""
+    database = database_for(f"{scheme}://anna:hunter2@db.example:5433,[::1]/x?sslmode=require")
+
+    assert isinstance(database, PostgresDatabase)
+    assert isinstance(store_on(database), PostgresStore)
+    assert isinstance(store_on(database_for("sqlite:///x.db")), SqlStore)
