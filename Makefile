@@ -8,6 +8,7 @@ COVERAGE_FLOOR := 90
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -69,23 +70,24 @@ clean: ## remove what the targets made, except the data of the gateway
 # -- the environment -----------------------------------------------------------------------------------------------
 
 # Debian splits `ensurepip` off from Python: then the pip of the system puts one into the environment.
-$(BIN)/python:
+$(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
 	@if $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then \
 	  $(PYTHON) -m venv $(VENV); \
 	elif $(PYTHON) -c 'import venv, pip' 2>/dev/null; then \
-	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $@ install pip; \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; \
 	else \
 	  echo '$(PYTHON) can make no virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
 	fi
+	@touch $@
 
-$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+$(RUNTIME): requirements.lock pyproject.toml | $(MADE)
 	$(PIP) install --require-hashes --requirement requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV): requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/python
+$(DEV): requirements-dev.lock requirements.lock pyproject.toml | $(MADE)
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUNTIME)
