@@ -56,15 +56,18 @@ BODIES: Final = {
 
 
 @asynccontextmanager
-async def running(way: str, *replies: Reply) -> AsyncIterator[tuple[Rig, httpx.AsyncClient]]:
+async def running(way: str, *replies: Reply, **settings: Any) -> AsyncIterator[tuple[Rig, httpx.AsyncClient]]:
     """The gateway, and a client that speaks HTTP to it and does nothing of its own accord."""
     upstream = Upstream(replies)
     if way == "in process":
-        async with in_process(upstream) as rig, client_of(rig.app) as client:
+        async with in_process(upstream, **settings) as rig, client_of(rig.app) as client:
             yield rig, client
     else:
         server = next(server for server in SERVERS if server == way)
-        async with on_sockets(upstream, server) as rig, httpx.AsyncClient(timeout=None) as client:
+        async with (
+            on_sockets(upstream, server, **settings) as rig,
+            httpx.AsyncClient(timeout=None) as client,
+        ):
             yield rig, client
 
 
@@ -203,6 +206,19 @@ async def test_headers_go_upstream_in_order_with_duplicates(way: str) -> None:
         (b"content-type", b"application/json"),
         (b"originator", b"codex_exec"),
     ]
+
+
+@pytest.mark.parametrize("way", SERVERS)
+async def test_a_client_that_sends_too_much_is_told_so_and_not_cut_off(way: str) -> None:
+    """The answer waits until the client has sent its body, because nobody listens while sending."""
+    async with running(way, max_body_bytes=1000) as (rig, client):
+        body = b'{"a":"' + b"x" * 2_000_000 + b'"}'
+        answer = await client.post(
+            rig.url("openai", "/v1/chat/completions"), content=body, headers=AUTHORIZATION
+        )
+        assert answer.status_code == 413
+        assert "limit of 1000 bytes" in answer.json()["error"]["message"]
+        assert rig.upstream.requests == []
 
 
 # -- answers --------------------------------------------------------------------------------------------------------
@@ -385,6 +401,17 @@ async def test_an_answer_with_a_length_that_is_cut_is_a_cut_too(way: str) -> Non
             )
         (end,) = (await rig.ended()).ends
     assert end.outcome == "upstream_failed"
+
+
+@each_way
+async def test_an_answer_without_a_body_passes_each_time(way: str) -> None:
+    """Also the second of the process, and the one after."""
+    async with running(way, *[Reply(204, [(b"x-request-id", b"r-1")])] * 3) as (rig, client):
+        for _ in range(3):
+            answer = await client.delete(rig.url("openai", "/v1/responses/r"), headers=AUTHORIZATION)
+            assert (answer.status_code, answer.content) == (204, b"")
+            assert answer.headers["x-request-id"] == "r-1"
+            assert "transfer-encoding" not in answer.headers
 
 
 # -- probes ---------------------------------------------------------------------------------------------------------
