@@ -41,7 +41,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         try:
             response = await session.request(
                 request.method,
-                _url(str(request.url)),
+                _url(_address(request)),
                 headers=CIMultiDict((_text(name), _text(value)) for name, value in request.headers.raw),
                 data=_body(request),
                 allow_redirects=False,
@@ -96,6 +96,14 @@ class _Stream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _address(request: httpx.Request) -> str:
+    """The URL with the target as httpx's `target` extension gives it, where httpx would have quoted more of it."""
+    target: bytes | None = request.extensions.get("target")
+    if target is None or b"#" in target:
+        return str(request.url)
+    return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}{target.decode('ascii')}"
 
 
 def _url(url: str) -> URL:

@@ -17,7 +17,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import httpx
 
@@ -134,13 +134,14 @@ def _request(scope: Scope, body: bytes, connect_s: float) -> httpx.Request:
     headers = list(scope["headers"])
     if body or scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE"):
         headers.append((b"content-length", str(len(body)).encode()))
+    url = _url(scope["scheme"], host, port, target)
+    # The other timeouts are watched here, alike for every transport.
+    limits = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
+    extensions: dict[str, Any] = {"timeout": limits}
+    if url.raw_path != target:
+        extensions["target"] = target  # httpx quotes what a client left raw; this sends it as it came
     return httpx.Request(
-        scope["method"],
-        _url(scope["scheme"], host, port, target),
-        headers=headers,
-        stream=httpx.ByteStream(body),
-        # The other timeouts are watched here, alike for every transport.
-        extensions={"timeout": {"connect": connect_s, "pool": connect_s, "read": None, "write": None}},
+        scope["method"], url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
     )
 
 

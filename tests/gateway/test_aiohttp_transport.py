@@ -163,6 +163,16 @@ async def test_the_request_on_the_wire_is_the_one_that_was_given() -> None:
     ]
 
 
+async def test_a_target_that_httpx_would_quote_goes_out_raw() -> None:
+    """The `target` extension, which httpx's own transport honours too."""
+    kept: list[bytes] = []
+    async with serving(always(OK, kept)) as server, transport() as t:
+        asked = request(f'{server.url}/v1/models?f={{"a":"<b>"}}')
+        asked.extensions["target"] = b'/v1/models?f={"a":"<b>"}'
+        await read(await t.handle_async_request(asked))
+    assert kept[0].startswith(b'GET /v1/models?f={"a":"<b>"} HTTP/1.1\r\n')
+
+
 async def test_a_get_has_neither_body_nor_length() -> None:
     """Some providers refuse a GET that announces a body."""
     kept: list[bytes] = []

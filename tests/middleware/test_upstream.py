@@ -157,6 +157,15 @@ async def test_a_length_is_sent_where_a_body_is_expected(
     assert dict(provider.request.headers.raw).get(b"content-length") == length
 
 
+@pytest.mark.parametrize("query", [b'{"a":[1]}', b"<x>", b"a|b^c`"])
+async def test_a_query_goes_up_as_raw_as_it_came(query: bytes) -> None:
+    """httpx would percent-encode some of it; its `target` extension says what to send."""
+    provider = Provider()
+    await call(Upstream(provider), request_to(b"/v1/models?" + query, method="GET"))
+    request = provider.request
+    assert request.extensions.get("target", request.url.raw_path) == b"/v1/models?" + query
+
+
 async def test_the_transport_times_only_the_connect() -> None:
     """The others are watched here, alike for every transport."""
     provider = Provider()
