@@ -9,9 +9,10 @@ closes, but for the store, whose `open` and `close` are the lifespan's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ from starlette.routing import Router
 
 from gateway.accounts import DatabaseAuthenticator
 from gateway.aiohttp_transport import AiohttpTransport
+from gateway.api.app import is_management, management_api
 from gateway.authenticators import HttpAuthenticator, StaticAuthenticator
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.parts import Parts
@@ -35,6 +37,7 @@ from recorders.disk_journal import DiskJournal
 from recorders.drain import Drain
 from recorders.journal import MEBIBYTE, Journal, MemoryJournal
 from recorders.log import structured_log
+from recorders.retention import Retention
 from recorders.sink import JournalSink
 from recorders.stores.base import Store
 from recorders.stores.database import Database
@@ -55,7 +58,6 @@ JOURNAL_RESERVE_BYTES: Final = 64 * MEBIBYTE
 MEMORY_JOURNAL_BYTES: Final = 64 * MEBIBYTE
 
 LATER: Final = (
-    "retention",
     "max_concurrency",
     "rate_limit",
     "circuit_breaker_enabled",
@@ -109,10 +111,12 @@ class Gateway:
         self.store: Store = store or store_on(_existing(self.database))
         self.journal = _journal(options)
         self.drain = Drain(self.journal, self.store)
+        self.retention = None if store else Retention(_existing(self.database), keep_s=options.retention_s)
         observers = [structured_log] if options.structured_logging else []
         self._sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
         self._parts = Parts(options, self.registry, authenticator or self._make_authenticator(), self._sink)
         self._pipeline = self._compose(layers)
+        self._management = self._compose_management(layers)
         self._lifespan_router = Router(lifespan=self.lifespan)
         self._shutting_down = compose(_outer(layers), _refuse, self._parts)
         self._running = False
@@ -124,8 +128,7 @@ class Gateway:
         elif scope["type"] == "websocket":
             await self._lifespan_router.not_found(scope, receive, send)
         elif self._running:
-            app = self._shutting_down if self._stopping else self._pipeline
-            await app(scope, receive, send)
+            await self._app_for(scope)(scope, receive, send)
         else:
             raise RuntimeError(
                 "the gateway is not running: its host must enter app.lifespan, for example with "
@@ -149,18 +152,36 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
+            for layer in _closable(self._pipeline):
+                stack.push_async_callback(asyncio.to_thread, layer.close)
             if isinstance(self._parts.authenticator, CachingAuthenticator):
                 stack.push_async_callback(self._parts.authenticator.close)
             await self.journal.open()
             stack.push_async_callback(self.journal.close)
             self.drain.start()
             stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
+            if self.retention is not None:
+                self.retention.start()
+                stack.push_async_callback(self.retention.stop)
             self._warn()
             self._running, self._stopping = True, False
             try:
                 yield
             finally:
                 self._running = False
+
+    def _app_for(self, scope: Scope) -> ASGIApp:
+        if self._stopping:
+            return self._shutting_down
+        if self._management is not None and is_management(scope):
+            return self._management
+        return self._pipeline
+
+    def _compose_management(self, layers: Sequence[Layer]) -> ASGIApp | None:
+        """The management API behind the layers that learn who is calling; it needs them, and a database of ours."""
+        if self.database is None or not self.options.enabled or not _admitting(layers):
+            return None
+        return compose(_admitting(layers), management_api(self.database), self._parts)
 
     def _compose(self, layers: Sequence[Layer]) -> ASGIApp:
         options = self.options
@@ -207,6 +228,8 @@ class Gateway:
             log.warning("dumps are on: files below %s will hold prompts and answers", options.dump_dir)
         if not len(self.registry) and options.enabled:
             log.warning("no provider is configured: every request will be answered 404")
+        if self.retention is None and self.settings.origin("retention") != DEFAULT:
+            log.warning("retention is set, but the store is the host's, which deletes old records itself")
         for name in _not_yet(self.settings):
             log.warning("%s is set, but this version does not act on it yet", name)
 
@@ -214,6 +237,20 @@ class Gateway:
 def _outer(layers: Sequence[Layer]) -> Sequence[Layer]:
     """The layers that every answer passes, also one that is given before anything is known of the request."""
     return [layer for layer in layers if not layer.requires]
+
+
+def _closable(app: Any) -> Iterator[Any]:
+    """The layers that have something to finish, such as files that are still being written."""
+    while app is not None:
+        if hasattr(app, "close"):
+            yield app
+        app = getattr(app, "app", None)
+
+
+def _admitting(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers down to the one that knows the caller; none where no layer does."""
+    place = next((place for place, layer in enumerate(layers, 1) if "caller" in layer.provides), 0)
+    return layers[:place]
 
 
 def _database(options: GatewayOptions, *, needed: bool) -> Database | None:

@@ -21,7 +21,7 @@ from providers.base import Credential, Headers, Provider, Route
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key"})
+REPLACED: Final = frozenset({b"authorization", b"x-api-key", b"content-length"})
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 PATH_SAFE: Final = "/:@!$&'()*+,=~-._"
 
@@ -65,7 +65,7 @@ class ProviderDispatch:
 
     def _headers(self, scope: Scope, exchange: Exchange, provider: Provider, route: Route) -> Headers:
         headers: Headers = [(b"host", provider.url.netloc.rpartition("@")[2].encode("ascii"))]
-        headers += [(name, value) for name, value in scope["headers"] if name not in CREDENTIAL_HEADERS]
+        headers += [(name, value) for name, value in scope["headers"] if name not in REPLACED]
         if exchange.credential is not None:
             slot = exchange.credential.slot
             headers.append((slot.header, slot.value(exchange.credential.secret)))

@@ -215,7 +215,7 @@ class _Writer:
     """One thread that does all disk work in order, and a bound on what may wait for it."""
 
     def __init__(self, max_pending_bytes: int) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dump")
+        self._thread: ThreadPoolExecutor | None = None
         self._max_pending_bytes = max_pending_bytes
         self._pending_bytes = 0
         self._counting = threading.Lock()
@@ -237,11 +237,16 @@ class _Writer:
                 with self._counting:
                     self._pending_bytes -= size
 
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dump")
         self._thread.submit(run)
         return True
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        """What is written later begins a new thread: a host may start the gateway again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown(wait=True)
 
 
 class _File:

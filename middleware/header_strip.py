@@ -3,8 +3,9 @@
 Place: after governance, which still reads the governance header, and before anything that forwards. Sets
 `identity_headers`: the `X-Coder-*` headers that are removed here but that recording still wants to read (chat, owner).
 
-Up: hop-by-hop headers and those that `Connection` nominates, `Host`, `Content-Length`, `Expect`, `Cookie`,
+Up: hop-by-hop headers and those that `Connection` nominates, `Host`, `Expect`, `Cookie`,
 `Forwarded`, `X-Forwarded-*`, `X-Coder-*`, `Coder-Session-Token`, and actor headers, which only the gateway may set.
+`Content-Length` stays until dispatch, so that body can refuse by it; upstream writes it anew.
 Down: hop-by-hop headers and `Set-Cookie`. Everything else passes unchanged and in order, duplicates included
 (RFC 9110 section 7.6.1). Whether the answer may be compressed is interception's matter.
 """
@@ -33,9 +34,7 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-OURS: Final = frozenset(
-    {b"host", b"content-length", b"expect", b"cookie", b"forwarded", b"coder-session-token"}
-)
+OURS: Final = frozenset({b"host", b"expect", b"cookie", b"forwarded", b"coder-session-token"})
 IDENTITY_PREFIX: Final = b"x-coder-"
 STRIPPED_PREFIXES: Final = (IDENTITY_PREFIX, b"x-forwarded-")
 

@@ -240,3 +240,10 @@ async def test_it_says_what_is_missing_when_it_stands_alone() -> None:
         failure = await client.failed()
     assert isinstance(failure, RuntimeError)
     assert "RouteMiddleware" in str(failure)
+
+
+async def test_the_length_that_the_client_declared_stays_here() -> None:
+    """The body may have been edited; the upstream writes the length of what it sends."""
+    inward = Inward()
+    await call(ProviderDispatch(inward), known_scope(headers=[("content-length", "3")]), b"{}")
+    assert [value for name, value in inward.scope["headers"] if name == b"content-length"] == []

@@ -62,7 +62,6 @@ async def test_what_is_not_ours_goes_up_unchanged_and_in_order() -> None:
         "Transfer-Encoding",
         "Upgrade",
         "Host",
-        "Content-Length",
         "Expect",
         "Cookie",
         "Forwarded",
