@@ -274,6 +274,7 @@ class DiskJournal:
         self._files = tuple(file for file in before[:-1] if file.limit > position) + before[-1:]
         for done in before[: len(before) - len(self._files)]:
             self._waiting_bytes -= done.waiting_bytes
+            done.move_checkpoint(done.end)  # should the process die before the file is deleted
             self._durability.later(done.delete)
         self._waiting_records -= self._entries_until.get(position, 0)
         self._entries_until.clear()

@@ -97,8 +97,10 @@ class SegmentFile:
         self.path = path
 
     def move_checkpoint(self, offset: int) -> None:
+        """Entries before `offset` are stored. Where that can't be written, they come again after a crash."""
         self.committed = offset
-        os.pwrite(self.descriptor, segment.committed_bytes(offset), segment.COMMITTED_AT)
+        with contextlib.suppress(OSError):
+            os.pwrite(self.descriptor, segment.committed_bytes(offset), segment.COMMITTED_AT)
 
     def sync(self) -> None:
         """Everything written is on the disk, or `OSError`: then, and from then on, nothing of it can be relied on.
