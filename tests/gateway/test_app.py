@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from providers.options import ProviderOptions
 from providers.secret import Secret
 from recorders.records import Record
 from recorders.stores.base import StoreError
+from recorders.stores.database import read_time
 from recorders.stores.memory import MemoryStore
 from tests.answers import anthropic
 from tests.answers.turn import Turn
@@ -33,7 +35,9 @@ from tests.gateway.rig import (
     in_process,
     providers,
 )
+from tests.recorders import aged
 from tests.upstream import Reply, Upstream
+from tests.waiting import Changes
 
 AUTHORIZATION = [("authorization", f"Bearer {TOKEN}")]
 GREETING = anthropic.reply(Turn(text="Hello"), streamed=True)
@@ -98,6 +102,19 @@ def test_options_without_a_layer_yet_are_options() -> None:
     assert set(LATER) <= {option.name for option in GATEWAY_OPTIONS}
 
 
+class _Told(logging.Handler):
+    """Tells when something is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.changes = Changes()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += record.getMessage()
+        self.changes.notify()
+
+
 async def _warnings(caplog: pytest.LogCaptureFixture, settings: Settings) -> list[str]:
     app = create_app(settings, store=MemoryStore(), transport=AppTransport(Upstream()))
     with caplog.at_level(logging.WARNING, "ai_gateway"):
@@ -135,6 +152,16 @@ async def test_dumps_further_keys_and_missing_providers_are_warned_about(
     two = (ProviderOptions(type="openai", name="openai", keys=(Secret("fake-1"), Secret("fake-2"))),)
     assert await _warnings(caplog, gateway_settings(providers=two)) == [
         "a provider's second key is set, but this version does not act on it yet"
+    ]
+
+
+async def test_a_retention_that_the_store_must_see_to_is_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The gateway deletes nothing from a store that it doesn't know."""
+    settings = msgspec.structs.replace(gateway_settings(), origins={"retention": "a flag"})
+    assert await _warnings(caplog, settings) == [
+        "retention is set, but the store is the host's, which deletes old records itself"
     ]
 
 
@@ -186,6 +213,32 @@ async def test_the_lifespan_can_be_entered_again() -> None:
             answer = await call(app, messages_scope(), b'{"model":"m","stream":true}')
             assert answer.status == 200
     assert (store.opened, store.closed, len(store.ends)) == (2, 2, 2)
+
+
+async def test_records_older_than_the_retention_are_deleted_while_the_gateway_runs(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """From the start on, and only those; 0 keeps them all."""
+    now = datetime.now(UTC)
+    url = Secret(f"sqlite:///{tmp_path}/gateway.db")
+    told = _Told()
+    logger = logging.getLogger("ai_gateway.recorders")
+    caplog.set_level(logging.INFO, logger.name)
+    for_ever, two_days = (gateway_settings(database_url=url, retention_s=s) for s in (0.0, 2 * 86_400.0))
+
+    app = create_app(for_ever, transport=AppTransport(Upstream()))
+    async with app.lifespan():
+        await app.store.write([*aged.whole(now - timedelta(days=3)), *aged.whole(now - timedelta(days=1))])
+
+    logger.addHandler(told)
+    app = create_app(two_days, transport=AppTransport(Upstream()))
+    async with app.lifespan():
+        await told.changes.until(lambda: "deleted 1 interceptions" in told.text, "the end of the first turn")
+        assert app.database is not None
+        rows = await app.database.fetch("SELECT started_at FROM aibridge_interceptions")
+    logger.removeHandler(told)
+
+    assert [read_time(row["started_at"]) for row in rows] == [now - timedelta(days=1)]
 
 
 async def test_a_store_that_does_not_open_ends_the_start() -> None:
