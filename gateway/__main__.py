@@ -96,7 +96,8 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
             return server.supervise(server.worker_command(argv), settings.workers, listener)
     app = create_app(settings)
     with server.listener_of(args.listen_fd, settings) as listener:
-        server.run(partial(server.serve, app, settings, listener))
+        supervised = args.listen_fd is not None
+        server.run(partial(server.serve, app, settings, listener, supervised=supervised))
     return 0
 
 

@@ -87,12 +87,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None if uvloop is None else uvloop.new_event_loop
 
 
-async def serve(app: Gateway, settings: Settings, listener: socket.socket) -> None:
+async def serve(
+    app: Gateway, settings: Settings, listener: socket.socket, *, supervised: bool = False
+) -> None:
     """Serve until a signal comes. Signals are this process's: call it from the main thread.
+
+    A `supervised` process ends as well when its standard input does, because then its supervisor is gone.
 
     The lifespan is entered here and not by hypercorn, so that what goes wrong in it comes out as it was raised.
     """
     stop = _stop_signal(app.refuse_new_requests)
+    if supervised:
+        _stop_with_supervisor(app.refuse_new_requests, stop)
     async with app.lifespan():
         await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
     log.info("stopped")
@@ -151,6 +157,20 @@ def _stop_signal(on_stop: Callable[[], None]) -> asyncio.Event:
     return stop
 
 
+def _stop_with_supervisor(on_stop: Callable[[], None], stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    pipe = sys.stdin.fileno()
+
+    def on_readable() -> None:
+        if not os.read(pipe, 1024):
+            loop.remove_reader(pipe)
+            log.warning("the supervisor is gone: no new requests, running ones may end")
+            on_stop()
+            stop.set()
+
+    loop.add_reader(pipe, on_readable)
+
+
 def supervise(command: Sequence[str], workers: int, listener: socket.socket) -> int:
     """Run `workers` processes of `command` on the listener; replace one that dies; pass signals on. The exit status."""
     return _Supervisor(command, workers, listener).run()
@@ -175,9 +195,13 @@ class _Supervisor:
         return max((_status(process) for process in self._processes), default=0)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A process group of its own keeps a terminal's Ctrl-C from reaching workers twice.
+        # A process group of its own keeps a terminal's Ctrl-C from reaching workers twice. Nothing is written to
+        # the pipe: it ends with this process, however that ends.
         return subprocess.Popen(  # noqa: S603
-            self._command, pass_fds=[self._listener.fileno()], start_new_session=True
+            self._command,
+            stdin=subprocess.PIPE,
+            pass_fds=[self._listener.fileno()],
+            start_new_session=True,
         )
 
     def _pass_on(self, number: int) -> None:

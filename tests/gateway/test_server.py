@@ -249,6 +249,21 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert await running.process.ended() == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in /proc")
+async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    """Nobody would stop them any more: each says so, and the port is free again."""
+    async with gateway(tmp_path, workers=2) as running:
+        running.process.signal(signal.SIGKILL)
+        assert (
+            await running.process.ended() == -signal.SIGKILL
+        )  # the log ends when the last worker has closed it
+        gone = [line for line in running.process.log if "the supervisor is gone" in line]
+        assert len(gone) == 2
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.head(running.url)
+
+
 def _children(running: Serving) -> list[int]:
     path = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
     return [int(pid) for pid in path.read_text().split()] if path.exists() else []
