@@ -22,6 +22,10 @@ Loose: TypeAlias = list[Raw] | dict[str, Raw] | str | float | bool | None
 ABSENT: Final = Raw(b"null")
 
 
+MAX_REPAIRED_BYTES: Final = 4 * 1024 * 1024
+"""Repairing walks over a document in Python and blocks the event loop for tens of milliseconds a megabyte."""
+
+
 class Unreadable(Exception):
     """Not JSON, or of another shape; the message says why and where, and quotes nothing of the document."""
 
@@ -30,8 +34,9 @@ def read(decoder: msgspec.json.Decoder[T], data: bytes | Raw) -> T:
     """Decode a document, leniently when it must be. Raises `Unreadable`."""
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if len(data) > MAX_REPAIRED_BYTES:
+            raise Unreadable(str(error)) from None
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     try:

@@ -53,7 +53,7 @@ class Registry:
         """The instance that the path names and what follows its name, or None."""
         if is_ambiguous(scope) or not scope["path"].startswith("/"):
             return None
-        name, slash, rest = _below_prefix(scope).removeprefix("/").partition("/")
+        name, slash, rest = below_prefix(scope).removeprefix("/").partition("/")
         provider = self._providers.get(name)
         return None if provider is None else (provider, slash + rest)
 
@@ -76,7 +76,8 @@ def is_ambiguous(scope: Mapping[str, Any]) -> bool:
     return bool(_AMBIGUOUS.search(scope["path"]) or _AMBIGUOUS.search(encoded))
 
 
-def _below_prefix(scope: Mapping[str, Any]) -> str:
+def below_prefix(scope: Mapping[str, Any]) -> str:
+    """What follows the prefix in the path: `/<provider name>/...`, or a route of the gateway's own."""
     return _without(_without(scope["path"], (scope.get("root_path", ""),)), PREFIXES)
 
 

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from providers.documents import Loose, Unreadable, anything, items, last, read, text, written
+from providers.documents import (
+    MAX_REPAIRED_BYTES,
+    Loose,
+    Unreadable,
+    anything,
+    items,
+    last,
+    read,
+    text,
+    written,
+)
 
 
 class Sketch(msgspec.Struct):
@@ -112,3 +122,10 @@ def test_a_value_that_cannot_be_read_is_none() -> None:
     assert anything(b'{"a":[1]}') == {"a": [1]}
     assert anything(b"{") is None
     assert anything(b"[" * 100_000) is None
+
+
+def test_a_document_too_long_to_repair_is_unreadable() -> None:
+    """What would block the event loop for long is refused with the decoder's own words."""
+    filler = b'"' + b"x" * MAX_REPAIRED_BYTES + b'"'
+    with pytest.raises(Unreadable):
+        read(msgspec.json.Decoder(), b"[NaN," + filler + b"]")
