@@ -139,11 +139,11 @@ def _start(start: InterceptionStart) -> Columns:
     thread_root_id = start.thread_root_id or start.thread_parent_id
     return {
         "id": start.interception_id,
-        "initiator_id": _text(start.initiator_id),
+        "initiator_id": key(start.initiator_id),
         "api_key_id": _text(start.api_key_id),
         "provider": _text(start.provider),
         "provider_name": _text(start.provider_name),
-        "model": _text(start.model),
+        "model": key(start.model),
         "client": _text(start.client),
         "client_session_id": client_session_id,
         "session_id": client_session_id or thread_root_id or start.interception_id,

@@ -1,0 +1,9 @@
+"""The management API: what was recorded, for those who may see it; users and keys, for admins.
+
+    operations.py   THE table of routes: method, path, parameters, who may, what comes back
+    handlers.py     what each route does          accounts.py   users and keys as answers
+    parameters.py   query and body as structs     search.py     the `q` parameter
+    app.py          the ASGI application          openapi.py    its description, made of the same table
+
+It stands behind the errors, telemetry and auth layers of the data plane, so tokens and errors are the same.
+"""

@@ -1,0 +1,133 @@
+"""The OpenAPI document, made of the table of operations and the structs that they take and return."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from gateway.api.operations import DOCUMENT, OPERATIONS, Operation
+
+Schema = dict[str, Any]
+
+_REF: Final = "#/components/schemas/{name}"
+_PATH_PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+_ERRORS: Final[Mapping[int, str]] = {
+    400: "No token, or parameters that are wrong; the message names them all",
+    403: "A token that is not accepted, or a role that is not enough",
+    404: "There is no such thing, or none that the caller may see",
+    405: "The path knows other methods",
+    409: "What is there already stands in the way",
+    413: "The body is too large",
+    503: "The database, or the authority that knows tokens, can't be reached",
+}
+_ALWAYS: Final = (400, 403, 503)
+
+_SECURITY: Final[Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A gateway token."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "A gateway token."},
+    "governance": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Coder-AI-Governance-Token",
+        "description": "A gateway token; it goes before the others.",
+    },
+}
+
+
+class Error(msgspec.Struct, frozen=True):
+    """What went wrong, in words that can be shown."""
+
+    message: str
+
+
+def describe(*, server: str) -> Schema:
+    """The document for the API below the URL path `server`."""
+    return {**_document(), "servers": [{"url": server}]}
+
+
+@cache
+def _document() -> Schema:
+    structs = [operation.returns for operation in OPERATIONS]
+    bodies = [operation.takes for operation in OPERATIONS if operation.has_body]
+    _, schemas = msgspec.json.schema_components([Error, *structs, *bodies], ref_template=_REF)
+    paths: dict[str, Schema] = {DOCUMENT: {"get": _of_itself()}}
+    for operation in OPERATIONS:
+        path = _PATH_PARAMETER.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "AI gateway: management",
+            "version": "1",
+            "description": "What was recorded, users and keys. Members see what is their own, auditors and admins "
+            "everything; users and keys are for admins.",
+        },
+        "security": [{name: []} for name in _SECURITY],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": _SECURITY},
+    }
+
+
+def _operation(operation: Operation) -> Schema:
+    statuses = sorted({*_ALWAYS, *operation.errors, *((413,) if operation.has_body else ())})
+    described: Schema = {
+        "operationId": operation.handler.__name__,
+        "summary": operation.summary,
+        "description": f"Needs the role {operation.role}.",
+        "parameters": [*_in_path(operation), *([] if operation.has_body else _in_query(operation.takes))],
+        "responses": {
+            str(operation.status): _response(operation.summary, operation.returns.__name__),
+            **{str(status): _response(_ERRORS[status], Error.__name__) for status in statuses},
+        },
+    }
+    if operation.has_body:
+        described["requestBody"] = {"required": True, "content": _content(operation.takes.__name__)}
+    return described
+
+
+def _of_itself() -> Schema:
+    return {
+        "operationId": "describe",
+        "summary": "This document",
+        "responses": {
+            "200": {
+                "description": "This document",
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            **{str(status): _response(_ERRORS[status], Error.__name__) for status in _ALWAYS},
+        },
+    }
+
+
+def _response(description: str, struct: str) -> Schema:
+    return {"description": description, "content": _content(struct)}
+
+
+def _content(struct: str) -> Schema:
+    return {"application/json": {"schema": {"$ref": _REF.format(name=struct)}}}
+
+
+def _in_path(operation: Operation) -> list[Schema]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+
+
+def _in_query(struct: type[msgspec.Struct]) -> list[Schema]:
+    _, schemas = msgspec.json.schema_components([struct], ref_template=_REF)
+    properties: dict[str, Schema] = schemas[struct.__name__].get("properties", {})
+    return [_parameter(name, dict(schema)) for name, schema in properties.items()]
+
+
+def _parameter(name: str, schema: Schema) -> Schema:
+    """A parameter that may be left out can't be null."""
+    if "anyOf" in schema:
+        [schema] = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+    description = schema.pop("description", "")
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
