@@ -5,7 +5,7 @@ whoever starts the program decides whether to start it again. Once open, an outa
 nothing else: the pool goes on connecting, so the next call after the outage works.
 
 Three limits keep a call from hanging. The server ends a statement after `statement_timeout_s`. A server that doesn't
-even do that (stopped, or behind a network that swallows) is left a little later, by cutting the connection; that also
+even do that (stopped, or behind a network that swallows) is left `grace_s` later, by cutting the connection; that also
 ends what was cancelled, since cancelling asks the server too. Connecting has its own limit.
 
 Statements are prepared by nobody and no state is kept in a session but settings, so a transaction pooler may stand
@@ -56,7 +56,6 @@ _REFUSALS: Final = (
     OverflowError,
 )
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock($1::int, $2::int) AS ours"
-_GRACE_S: Final = 5.0
 _MAX_MESSAGE: Final = 300
 _MIGRATION_S: Final = 3600.0
 _SETTINGS: Final = """
@@ -79,6 +78,7 @@ class PostgresDatabase:
         *,
         connect_timeout_s: float = 10.0,
         statement_timeout_s: float = 30.0,
+        grace_s: float = 5.0,
         max_connections: int = 8,
         migrations: Iterable[Migration] | None = None,
     ) -> None:
@@ -93,6 +93,7 @@ class PostgresDatabase:
         self._conninfo = make_conninfo("", **(_defaults(connect_timeout_s) | given))
         self._connect_timeout_s = connect_timeout_s
         self._statement_timeout_s = statement_timeout_s
+        self._grace_s = grace_s
         self._max_connections = max_connections
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
         self._pool: _Pool | None = None
@@ -139,7 +140,7 @@ class PostgresDatabase:
     async def close(self) -> None:
         if self._pool is not None:
             pool, self._pool = self._pool, None
-            await pool.close(timeout=_GRACE_S)
+            await pool.close(timeout=self._grace_s)
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
@@ -149,14 +150,37 @@ class PostgresDatabase:
                 with self._limit(connection):
                     yield connection
 
-    def _pooled(self) -> contextlib.AbstractAsyncContextManager[_Connection]:
+    @contextlib.asynccontextmanager
+    async def _pooled(self) -> AsyncIterator[_Connection]:
         """One that works, given back to the pool or, when it is broken, thrown away by it."""
         if self._pool is None:
             raise StoreError(f"{self._name}: closed")
-        return self._pool.connection()
+        pool, connection = self._pool, await self._working(self._pool)
+        try:
+            yield connection
+        finally:
+            await pool.putconn(connection)
+
+    async def _working(self, pool: _Pool) -> _Connection:
+        """What lay in the pool while the server went away doesn't become a caller's error.
+
+        The pool can check by itself, but rests for seconds between two that are broken.
+        """
+        for _ in range(self._max_connections):
+            connection = await pool.getconn()
+            try:
+                with _cut_after(self._connect_timeout_s, connection):
+                    await pool.check_connection(connection)
+                return connection
+            except psycopg.Error:
+                await pool.putconn(connection)
+            except BaseException:
+                await pool.putconn(connection)
+                raise
+        return await pool.getconn()
 
     def _limit(self, connection: _Connection) -> contextlib.AbstractContextManager[None]:
-        return _cut_after(self._statement_timeout_s + _GRACE_S, connection)
+        return _cut_after(self._statement_timeout_s + self._grace_s, connection)
 
     def _new_pool(self) -> _Pool:
         return AsyncConnectionPool(
@@ -168,7 +192,6 @@ class PostgresDatabase:
             timeout=self._connect_timeout_s,
             reconnect_timeout=0,
             configure=self._configure,
-            check=self._check,
             open=False,
             name="ai_gateway",
         )
@@ -177,11 +200,6 @@ class PostgresDatabase:
         connection.adapters.register_loader("timestamptz", _TimeLoader)
         with _cut_after(self._connect_timeout_s, connection):
             await connection.execute(_SETTINGS, (f"{self._statement_timeout_s * 1000:.0f}",))
-
-    async def _check(self, connection: _Connection) -> None:
-        """A connection that lay in the pool while the server went away doesn't become a caller's error."""
-        with _cut_after(self._connect_timeout_s, connection):
-            await AsyncConnectionPool.check_connection(connection)
 
     async def _migrate(self) -> None:
         """Under a lock that each gateway waits for which starts at the same time; it ends with the transaction."""

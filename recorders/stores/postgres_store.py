@@ -17,7 +17,7 @@ from recorders.stores.statements import table_by_table
 from recorders.stores.tables import rows_of
 
 # The planner can't know how short the lists of a batch are, and would rather read whole tables than follow indexes.
-_LOCK: Final = Statement(
+TAKE_TURNS: Final = Statement(
     """
     SELECT pg_advisory_xact_lock(?), set_config('enable_hashjoin', 'off', true),
            set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true),
@@ -40,7 +40,7 @@ class PostgresStore:
         rows = rows_of(records)
         await self._database.transaction(table_by_table(rows))
         if lineage := lineage_of(rows, POSTGRES_LIST):
-            await self._database.transaction([_LOCK, *lineage])
+            await self._database.transaction([TAKE_TURNS, *lineage])
 
     async def close(self) -> None:
         await self._database.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from gateway.account_commands import add_commands, run
 from gateway.accounts import Accounts, DatabaseAuthenticator
 from gateway.settings import GatewayOptions, Settings
 from providers.secret import Secret
-from recorders.stores.sqlite import SQLiteDatabase
+from recorders.stores.urls import database_for
 
 TOKEN_LINE = re.compile(r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22,}\n")
 
@@ -26,10 +27,9 @@ class Outcome(NamedTuple):
 class Terminal:
     """Runs a command line and shows what it printed."""
 
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.path = path
+    def __init__(self, database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.database_url = database_url
         self.capsys = capsys
-        self.database_url = f"sqlite:///{path}"
         self.parser = argparse.ArgumentParser(prog="ai-gateway")
         add_commands(self.parser.add_subparsers(required=True))
 
@@ -45,8 +45,9 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(tmp_path / "new" / "gateway.db", capsys)
+def terminal(database_url: str, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    """Once for each kind of database."""
+    return Terminal(database_url, capsys)
 
 
 def test_a_created_key_prints_its_token_alone_and_the_token_works(terminal: Terminal) -> None:
@@ -60,7 +61,8 @@ def test_a_created_key_prints_its_token_alone_and_the_token_works(terminal: Term
     assert outcome.out.strip()[11:] not in outcome.err
 
     async def who() -> tuple[str, str, int]:
-        database = SQLiteDatabase(terminal.path)
+        database = database_for(terminal.database_url)
+        await database.open()
         identity = await DatabaseAuthenticator(database).authenticate(Secret(outcome.out.strip()))
         key = await Accounts(database).get_key(identity.api_key_id)
         await database.close()
@@ -168,33 +170,49 @@ def test_a_mistake_is_one_sentence_and_status_1(terminal: Terminal, line: str, s
     ],
 )
 def test_a_command_line_that_cannot_be_read_is_status_2(
-    terminal: Terminal, line: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As argparse says it, before any database is opened."""
+    terminal = Terminal(f"sqlite:///{tmp_path}/gateway.db", capsys)
     with pytest.raises(SystemExit) as caught:
         terminal(line)
 
     assert caught.value.code == 2
     assert "usage: ai-gateway" in capsys.readouterr().err
-    assert not terminal.path.exists()
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_database_that_cannot_be_opened_is_named(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_opened_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The operator sees which file."""
     (tmp_path / "file").touch()
-    terminal.database_url = f"sqlite:///{tmp_path}/file/x.db"
 
-    outcome = terminal("keys list")
+    outcome = Terminal(f"sqlite:///{tmp_path}/file/x.db", capsys)("keys list")
 
     assert outcome.status == 1
     assert "file/x.db" in outcome.err
 
 
-def test_a_database_url_with_a_password_is_never_shown(terminal: Terminal) -> None:
-    """Not even when it can't be used."""
-    terminal.database_url = "postgresql://anna:hunter2@db/x"
+@pytest.mark.parametrize("reason", ["refused", "unreadable"])
+def test_a_server_that_cannot_be_reached_is_one_sentence_without_the_password(
+    capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    """Whether it isn't there or its URL can't be read."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        query = "" if reason == "refused" else "?no_such_parameter=1"
+        url = f"postgresql://anna:hunter2@127.0.0.1:{port}/x{query}"
 
-    outcome = terminal("keys list")
+        outcome = Terminal(url, capsys)("keys list")
 
     assert outcome.status == 1
-    assert "hunter2" not in outcome.out + outcome.err
+    assert outcome.out == ""
+    assert outcome.err.startswith(
+        f"ai-gateway: PostgreSQL at 127.0.0.1:{port}: "
+        if reason == "refused"
+        else "ai-gateway: the PostgreSQL URL"
+    )
+    assert outcome.err.count("\n") == 1
+    assert "hunter2" not in outcome.err
