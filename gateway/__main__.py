@@ -4,6 +4,7 @@
     ai-gateway demo             the gateway with a user, a key and a provider in the box
     ai-gateway users ...        who may call
     ai-gateway keys ...         what they call with
+    ai-gateway purge            delete old records
     ai-gateway config show      the effective settings, and where each came from
 
 Exit status: 0; 1 when something asked for can't be done; 2 when the command line or the settings are wrong. Errors
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway import account_commands, config_show, demo, server
+from gateway import account_commands, config_show, demo, purge_command, server
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
 from gateway.settings import Settings, SettingsError, load
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = _add(commands, "serve", _serve, flags, "run the gateway")
     serve.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     _add(commands, "demo", _demo, flags, "run the gateway with a user, a key and a provider in the box")
+    purge_command.add_command(commands, flags=flags)
     config = commands.add_parser("config", help="what is configured")
     config_commands = config.add_subparsers(required=True, metavar="COMMAND")
     _add(config_commands, "show", _config_show, flags, "the effective settings, and where each came from")
