@@ -194,9 +194,8 @@ def test_it_is_a_command_that_names_the_database_without_its_password(
 
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == len(TABLES)
-    assert re.fullmatch(
-        r"Would delete records from before .{19} UTC in postgresql://postgres:\*\*\*@.*\n", err
-    )
+    assert re.fullmatch(r"Would delete records from before .{19} UTC in postgres(ql)?://.*\n", err)
+    assert "fakepassword" not in err
 
 
 async def test_it_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
