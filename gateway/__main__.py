@@ -93,7 +93,8 @@ def _add(
 def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
     configure_logging(settings.log_human, settings.log_json)
     if settings.workers > 1 and args.listen_fd is None:
-        create_app(settings)  # what can't work is refused once, here, and not by each worker for ever
+        # What can't work is refused once, here, and not by each worker for ever.
+        server.run(partial(server.try_out, create_app(settings)))
         with server.listen(settings.host, settings.port) as listener:
             return server.supervise(server.worker_command(argv), settings.workers, listener)
     app = create_app(settings)

@@ -34,7 +34,7 @@ from providers.base import Endpoint, Provider
 from providers.options import ProviderOptions
 from providers.registry import PROVIDER_TYPES, Registry
 from recorders.disk_journal import DiskJournal
-from recorders.drain import Drain
+from recorders.drain import Drain, wait_at_most
 from recorders.journal import MEBIBYTE, Journal, MemoryJournal
 from recorders.log import structured_log
 from recorders.retention import Retention
@@ -119,6 +119,7 @@ class Gateway:
         self._management = self._compose_management(layers)
         self._lifespan_router = Router(lifespan=self.lifespan)
         self._shutting_down = compose(_outer(layers), _refuse, self._parts)
+        self._requests = _Running()
         self._running = False
         self._stopping = False
 
@@ -128,7 +129,11 @@ class Gateway:
         elif scope["type"] == "websocket":
             await self._lifespan_router.not_found(scope, receive, send)
         elif self._running:
-            await self._app_for(scope)(scope, receive, send)
+            self._requests.add()
+            try:
+                await self._app_for(scope)(scope, receive, send)
+            finally:
+                self._requests.remove()
         else:
             raise RuntimeError(
                 "the gateway is not running: its host must enter app.lifespan, for example with "
@@ -169,6 +174,8 @@ class Gateway:
                 yield
             finally:
                 self._running = False
+                # Callers in this process can hang up just before this; what they asked is still to be recorded.
+                await self._requests.none_left(DRAIN_DEADLINE_S)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         if self._stopping:
@@ -232,6 +239,28 @@ class Gateway:
             log.warning("retention is set, but the store is the host's, which deletes old records itself")
         for name in _not_yet(self.settings):
             log.warning("%s is set, but this version does not act on it yet", name)
+
+
+class _Running:
+    """How many requests are under way, and a way to wait until none is."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: asyncio.Event | None = None
+
+    def add(self) -> None:
+        self._count += 1
+
+    def remove(self) -> None:
+        self._count -= 1
+        if self._count == 0 and self._waiting is not None:
+            self._waiting.set()
+
+    async def none_left(self, deadline_s: float) -> None:
+        if self._count:
+            self._waiting = asyncio.Event()
+            await wait_at_most(self._waiting, deadline_s)
+            self._waiting = None
 
 
 def _outer(layers: Sequence[Layer]) -> Sequence[Layer]:

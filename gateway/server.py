@@ -87,6 +87,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None if uvloop is None else uvloop.new_event_loop
 
 
+async def try_out(app: Gateway) -> None:
+    """Open the database, bring it up to date, and close it again. Raises `StoreError`."""
+    try:
+        await app.store.open()
+    finally:
+        await app.store.close()
+
+
 async def serve(
     app: Gateway, settings: Settings, listener: socket.socket, *, supervised: bool = False
 ) -> None:

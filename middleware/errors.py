@@ -195,7 +195,7 @@ class ErrorsMiddleware:
         app: ASGIApp,
         *,
         error_shape: ErrorShape = plain_error,
-        drain_bytes: int = 4 * 1024 * 1024,
+        drain_bytes: int = 64 * 1024 * 1024,
         drain_timeout_s: float = 5.0,
     ) -> None:
         if drain_bytes < 0:

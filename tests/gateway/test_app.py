@@ -358,3 +358,17 @@ async def test_extra_routes_pass_through(caplog: pytest.LogCaptureFixture) -> No
 async def _get(rig: Rig, path: str) -> httpx.Response:
     async with client_of(rig.app) as client:
         return await client.get(PREFIX + path, headers=dict(AUTHORIZATION))
+
+
+async def test_what_is_still_ending_at_shutdown_is_recorded() -> None:
+    """A caller in the same process hangs up and shuts down at once; its interception has an end all the same."""
+    store = MemoryStore()
+    upstream = Upstream(Reply(200, GREETING.headers, (next(iter(GREETING.chunks)), asyncio.Event())))
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(upstream))
+    request = client_of(app).build_request(
+        "POST", f"{PREFIX}/anthropic/v1/messages", headers=dict(AUTHORIZATION), content=b'{"stream": true}'
+    )
+    async with app.lifespan():
+        response = await client_of(app).send(request, stream=True)
+        await response.aclose()
+    assert [end.outcome for end in store.ends] == ["client_left"]
