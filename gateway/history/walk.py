@@ -9,7 +9,7 @@ ID, because clients choose the ID.
 A page begins after a position, which an index finds; so does the question whether an interception is its session's
 first. What is read in vain is at most the later interceptions of the sessions that are passed.
 
-Two habits of planners are met here. `OFFSET 0` keeps PostgreSQL from turning the question into a join with the whole
+Habits of planners are met here. `OFFSET 0` keeps PostgreSQL from turning the question into a join with the whole
 table, as it likes to when many rows are asked for. And the strata of a filter are arms of a UNION ALL, because both
 databases merge arms that are in order, and neither does so for an OR or an IN.
 """
@@ -75,7 +75,7 @@ def page_query(page: Page, arms: Sequence[Stratum] | None) -> Statement:
     if arms is None:
         narrowed = [page.filters.conditions("i")]
     else:
-        narrowed = [[*page.filters.conditions("i", dimensions=False), _within(stratum)] for stratum in arms]
+        narrowed = [[*page.filters.whose("i"), _within(stratum)] for stratum in arms]
     wheres = [all_of([*conditions, *_beyond(page)]) for conditions in narrowed]
     columns = "i.started_at, i.id, i.session_id, i.initiator_id, i.metadata"
     selects = [f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql}" for where in wheres]  # noqa: S608
@@ -95,7 +95,7 @@ def _first_of_session(filters: Filters) -> Condition:
         Condition("e.session_id = i.session_id", ()),
         Condition("e.initiator_id = i.initiator_id", ()),
         Condition("(e.started_at, e.id) < (i.started_at, i.id)", ()),
-        *filters.conditions("e"),
+        *filters.conditions("e", within_session=True),
     ]
     where = all_of(earlier)
     sql = f"NOT EXISTS (SELECT 1 FROM aibridge_interceptions AS e WHERE {where.sql} LIMIT 1 OFFSET 0)"  # noqa: S608
