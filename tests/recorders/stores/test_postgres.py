@@ -240,6 +240,27 @@ def hold(line: Line) -> Callable[[], Awaitable[None]]:
     return hold
 
 
+def test_the_event_loop_that_we_serve_with_will_do(postgres_url: str) -> None:
+    """A server that hangs, and one that is back, under uvloop."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def story() -> None:
+        async with line_to(postgres_url) as line:
+            database = impatient(line.url)
+            await database.open()
+            line.hold()
+            with pytest.raises(StoreError):
+                await database.fetch("SELECT 1")
+            await line.mend()
+            await PostgresStore(database).write(samples.whole())
+            (row,) = await database.fetch("SELECT count(*) AS n FROM aibridge_interceptions")
+            assert row["n"] == 1
+            await database.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())
+
+
 # -- beside other replicas --------------------------------------------------------------------------------------------
 
 
