@@ -52,6 +52,10 @@ bench: $(DEV) ## measure the gateway beside nginx; choose with ARGS="--rows turn
 bench-short: $(DEV) ## a few requests of each row of the bench: right answers and records, no figures
 	$(BIN)/python -m tests.bench --short
 
+.PHONY: faults
+faults: $(DEV) ## kill, fill, cut and stall the gateway, and count its records; choose with ARGS="--short kill9"
+	$(BIN)/python -m tests.faults $(ARGS)
+
 .PHONY: lock
 lock: $(DEV) ## write both locks from pyproject.toml (UPGRADE=1 takes the newest of everything)
 	$(LOCK) --group build --output-file requirements.lock
