@@ -108,4 +108,6 @@ def _readable(site: Path, folder: Path) -> Path:
     for part in (f"{_PACKAGE}/{_INSTALLED}", f"{_PACKAGE}.libs"):
         if (site / part).exists():
             shutil.copytree(site / part, folder / part)
+    for path in folder.rglob("*"):
+        os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)  # whoever runs it removes it
     return folder
