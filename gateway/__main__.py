@@ -4,6 +4,8 @@
     ai-gateway demo             the gateway with a user, a key and a provider in the box
     ai-gateway users ...        who may call
     ai-gateway keys ...         what they call with
+    ai-gateway sessions         what was recorded, newest first
+    ai-gateway session ID       one session: prompts, tools, tokens
     ai-gateway purge            delete old records
     ai-gateway config show      the effective settings, and where each came from
 
@@ -19,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway import account_commands, config_show, demo, purge_command, server
+from gateway import account_commands, config_show, demo, purge_command, server, session_commands
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
 from gateway.settings import Settings, SettingsError, load
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(flags_of(args) | _unknown(rest), config=args.config)
         if "account_command" in args:
             return account_commands.run(args, settings)
+        if "session_command" in args:
+            return session_commands.run(args, settings)
         command: Command = args.command
         return command(args, settings, arguments)
     except (SettingsError, StackError) as error:
@@ -79,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     config_commands = config.add_subparsers(required=True, metavar="COMMAND")
     _add(config_commands, "show", _config_show, flags, "the effective settings, and where each came from")
     account_commands.add_commands(commands, flags=flags)
+    session_commands.add_commands(commands, flags=flags)
     return parser
 
 
