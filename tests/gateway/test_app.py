@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,11 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.app import LATER, create_app
+from gateway.app import LATER, Gateway, create_app
 from gateway.settings import GATEWAY_OPTIONS, GatewayOptions, Settings, SettingsError
 from providers.options import ProviderOptions
 from providers.secret import Secret
+from recorders.journal import JournalUnusable
 from recorders.records import Record
 from recorders.stores.base import StoreError
 from recorders.stores.database import read_time
@@ -36,7 +38,7 @@ from tests.gateway.rig import (
     providers,
 )
 from tests.recorders import aged
-from tests.upstream import Reply, Upstream
+from tests.upstream import Received, Reply, Upstream
 from tests.waiting import Changes
 
 AUTHORIZATION = [("authorization", f"Bearer {TOKEN}")]
@@ -372,3 +374,92 @@ async def test_what_is_still_ending_at_shutdown_is_recorded() -> None:
         response = await client_of(app).send(request, stream=True)
         await response.aclose()
     assert [end.outcome for end in store.ends] == ["client_left"]
+
+
+# -- the journal ----------------------------------------------------------------------------------------------------
+
+
+def journalled(folder: Path, store: WatchedStore, upstream: Upstream, **changes: Any) -> Gateway:
+    """A gateway whose journal is on the disk, as it is by default."""
+    settings = gateway_settings(journal_dir=str(folder / "journal"), **changes)
+    return create_app(settings, store=store, transport=AppTransport(upstream))
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.glob("journal/*/*.journal"))
+
+
+async def test_records_wait_on_the_disk_for_a_store_that_is_away_and_the_next_start_stores_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends before its database came back loses nothing, and leaves nothing once it is stored."""
+
+    class Away(WatchedStore):
+        async def write(self, records: Sequence[Record]) -> None:
+            raise StoreError("the store is away")
+
+    monkeypatch.setattr("gateway.app.DRAIN_DEADLINE_S", 0.0)
+    app = journalled(tmp_path, Away(), Upstream(GREETING))
+    async with app.lifespan():
+        await call(app, messages_scope(), b'{"model":"m","stream":true}')
+    assert len(files(tmp_path)) == 1
+
+    monkeypatch.undo()
+    store = WatchedStore()
+    async with journalled(tmp_path, store, Upstream()).lifespan():
+        pass
+    assert [(end.outcome, end.status) for end in store.ends] == [("completed", 200)]
+    assert len(store.starts) == 1
+    assert files(tmp_path) == []
+
+
+async def test_with_fsync_always_an_answer_ends_when_its_records_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sync before anything goes upstream, one before the last byte: that of the start and that of the end."""
+    syncs: list[int] = []
+    fdatasync = os.fdatasync
+
+    def noting(descriptor: int) -> None:
+        syncs.append(descriptor)
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noting)
+    seen: list[int] = []
+
+    def answer(request: Received) -> Reply:
+        seen.append(len(syncs))
+        return GREETING
+
+    app = journalled(tmp_path, WatchedStore(), Upstream(answer), journal_fsync="always")
+    async with app.lifespan():
+        await call(app, messages_scope(), b'{"model":"m","stream":true}')
+        assert (seen, len(syncs)) == ([1], 2)
+
+
+@pytest.mark.parametrize("journal_full", ["refuse", "unrecorded"])
+async def test_a_journal_that_can_take_no_more_does_what_the_settings_say(
+    tmp_path: Path, journal_full: str
+) -> None:
+    """503 with `Retry-After` and nothing upstream, or the answer and nothing recorded."""
+    upstream, store = Upstream(lambda _: GREETING), WatchedStore()
+    app = journalled(tmp_path, store, upstream, journal_max_bytes=1, journal_full=journal_full)
+    async with app.lifespan():
+        answer = await call(app, messages_scope(), b'{"model":"m","stream":true}')
+    refused = journal_full == "refuse"
+    assert answer.status == (503 if refused else 200)
+    assert bool(answer.header("retry-after")) == refused
+    assert len(upstream.requests) == (0 if refused else 1)
+    assert store.records == []
+
+
+async def test_a_journal_that_cannot_be_kept_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    """It names the folder and says what to do; the store is closed again."""
+    (tmp_path / "journal").touch()
+    store = WatchedStore()
+    with pytest.raises(
+        JournalUnusable, match=f"the journal can't be kept in {tmp_path}/journal: File exists"
+    ):
+        async with journalled(tmp_path, store, Upstream()).lifespan():
+            pytest.fail("the lifespan must not begin")
+    assert store.closed == 1
