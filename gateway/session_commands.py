@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -153,10 +154,10 @@ def _table(page: SessionPage) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if page.next is not None:
-        given = (
-            f"--after-session-id {page.next.after_session_id} --after-initiator {page.next.after_initiator}"
-        )
-        sys.stderr.write(f"There are more: {printable(given)}\n")
+        after = page.next
+        given = ("--after-session-id", after.after_session_id, "--after-initiator", after.after_initiator)
+        # Clients choose session IDs, and a person may paste the line.
+        sys.stderr.write(f"There are more: {printable(shlex.join(given))}\n")
 
 
 def _cells(session: Session) -> tuple[str, ...]:
