@@ -91,11 +91,18 @@ async def run(client: Client, binaries: Path, access: Access, place: Place) -> O
         path = place.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    environment = {**_environment(place, fenced=client.fenced), **setup.environment}
+    return await finished(
+        binaries / client.command, *setup.arguments, cwd=place.work, environment=environment
+    )
+
+
+async def finished(*command: str | Path, cwd: Path, environment: dict[str, str]) -> Outcome:
+    """Run a command to its end, or to the end of our patience."""
     process = await asyncio.create_subprocess_exec(
-        binaries / client.command,
-        *setup.arguments,
-        cwd=place.work,
-        env={**_environment(place, fenced=client.fenced), **setup.environment},
+        *command,
+        cwd=cwd,
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

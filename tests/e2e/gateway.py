@@ -66,6 +66,11 @@ class Gateway:
             raise AssertionError(f"ai-gateway {' '.join(arguments)} failed: {stderr.decode()}")
         return stdout.decode().strip()
 
+    async def new_token(self, user: str) -> str:
+        """A key of a new user, made as an operator makes one."""
+        await self.command("users", "create", user)
+        return await self.command("keys", "create", "--user", user)
+
     async def start(self, *arguments: str, stdout: int | None = None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,

@@ -79,8 +79,7 @@ async def play(
     upstream = Upstream(Agent(tool, ANSWER, THOUGHT, before_the_end=before_the_end))
     async with fenced() as fence, serving(upstream) as upstream_url:
         gateway = Gateway(state, upstream_url)
-        await gateway.command("users", "create", USER)
-        token = await gateway.command("keys", "create", "--user", USER)
+        token = await gateway.new_token(USER)
         own_key = OWN_KEY if mode == "byok" else None
         async with HOSTS[host](gateway), tapped(gateway.port) as tap:
             access = Access(f"{tap.url}/api/v2/ai-gateway/{client.instance}", token, own_key)
