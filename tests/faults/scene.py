@@ -54,7 +54,10 @@ class Scene:
         """Start the gateway and wait until it listens."""
         await self.launch(**changes)
         assert self.process is not None
-        port = (await self.process.logged(r"listening on http://127\.0\.0\.1:(\d+)"))[1]
+        try:
+            port = (await self.process.logged(r"listening on http://127\.0\.0\.1:(\d+)"))[1]
+        except AssertionError as error:
+            raise AssertionError(f"the gateway did not start: {self.process.log[-20:]}") from error
         self.client.base_url = httpx.URL(f"http://127.0.0.1:{port}/api/v2/ai-gateway")
 
     async def launch(self, **changes: Any) -> None:
