@@ -169,6 +169,13 @@ def test_what_was_deleted_before_an_error_is_printed(
     )
 
 
+def test_a_database_of_no_kind_is_a_wrong_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not repeated, because it may hold a password."""
+    with pytest.raises(SettingsError, match="database URL is of neither form") as caught:
+        Terminal("mysql://u:fakepassword@h/d", capsys)("purge")
+    assert "fakepassword" not in str(caught.value)
+
+
 def test_a_database_that_cannot_be_opened_is_one_sentence_and_no_counts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
