@@ -41,7 +41,7 @@ check: $(DEV) ## lint, format, types, and the direction of imports
 	$(BIN)/lint-imports
 
 .PHONY: e2e
-e2e: $(DEV) ## run Claude Code, Codex and opencode from npm through the gateway (needs Node.js 20 or newer)
+e2e: $(DEV) ## run Claude Code, Codex, opencode and the Node SDKs through the gateway (needs Node.js 20 or newer)
 	$(BIN)/pytest -q tests/e2e
 
 .PHONY: bench

@@ -1,7 +1,7 @@
-"""Installs the clients that `package.json` pins, with plain `npm`, below `build/` of the checkout, once.
+"""Installs the clients and SDKs that `package.json` pins, with plain `npm`, below `build/` of the checkout, once.
 
-Two of them put their binary in place by an install script; `package.json` allows these by name, for the versions of
-npm that ask for it. A second run finds the stamp and starts at once.
+Two of the clients put their binary in place by an install script; `package.json` allows these by name, for the
+versions of npm that ask for it. A second run finds the stamp and starts at once.
 """
 
 from __future__ import annotations
