@@ -167,16 +167,16 @@ class PostgresDatabase:
         The pool can check by itself, but rests for seconds between two that are broken.
         """
         for _ in range(self._max_connections):
-            connection = await pool.getconn()
+            connection, works = await pool.getconn(), False
             try:
-                with _cut_after(self._connect_timeout_s, connection):
+                with contextlib.suppress(psycopg.Error), _cut_after(self._connect_timeout_s, connection):
                     await pool.check_connection(connection)
+                    works = True
+            finally:
+                if not works:
+                    await pool.putconn(connection)
+            if works:
                 return connection
-            except psycopg.Error:
-                await pool.putconn(connection)
-            except BaseException:
-                await pool.putconn(connection)
-                raise
         return await pool.getconn()
 
     def _limit(self, connection: _Connection) -> contextlib.AbstractContextManager[None]:
@@ -231,7 +231,9 @@ class PostgresDatabase:
         try:
             yield
         except _REFUSALS as error:
-            raise RecordsRefused(self._said(error)) from error
+            raise RecordsRefused(
+                self._said(error)
+            ) from None  # the cause repeats the row, and a row holds prompts
         except (psycopg.Error, OSError) as error:
             raise StoreError(self._said(error)) from error
 
