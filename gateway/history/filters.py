@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from recorders.stores.database import Value, time_value
 
 DIMENSIONS: Final = ("provider", "provider_name", "model", "client")
-"""What a request went to and came from, in the order of the indexes."""
+"""What a request went to, and which program made it."""
 
 
 class Condition(NamedTuple):
@@ -42,14 +42,12 @@ class Filters:
         given = ((name, getattr(self, name)) for name in DIMENSIONS)
         return {name: value for name, value in given if value is not None}
 
-    def conditions(self, alias: str, *, within_session: bool = False) -> list[Condition]:
-        """On the columns of `aibridge_interceptions AS alias`.
+    def conditions(self, alias: str) -> list[Condition]:
+        """On the columns of `aibridge_interceptions AS alias`."""
+        dimensions = (Condition(f"{alias}.{name} = ?", (value,)) for name, value in self.dimensions.items())
+        return [*self.bounds(alias), *dimensions]
 
-        `within_session`: the rows of one session are looked at, so no other index shall be taken for these.
-        """
-        return [*self.whose(alias), *self._dimensions(alias, within_session=within_session)]
-
-    def whose(self, alias: str) -> Iterator[Condition]:
+    def bounds(self, alias: str) -> Iterator[Condition]:
         """All but the dimensions."""
         if self.initiator_id is not None:
             yield Condition(f"{alias}.initiator_id = ?", (self.initiator_id,))
@@ -59,12 +57,6 @@ class Filters:
             yield Condition(f"{alias}.started_at >= ?", (time_value(self.started_after),))
         if self.started_before is not None:
             yield Condition(f"{alias}.started_at < ?", (time_value(self.started_before),))
-
-    def _dimensions(self, alias: str, *, within_session: bool) -> Iterator[Condition]:
-        """An expression fits no index. SQLite would count the columns, and take the index that has more of them."""
-        hidden = " || ''" if within_session or self.session_id is not None else ""
-        for name, value in self.dimensions.items():
-            yield Condition(f"{alias}.{name}{hidden} = ?", (value,))
 
 
 def all_of(conditions: list[Condition]) -> Condition:

@@ -1,4 +1,4 @@
-"""Which combinations of provider, instance, model and client there are. A combination is called a stratum.
+"""Which combinations of provider, instance, client and model there are. A combination is called a stratum.
 
 They are few where records are many, and an index holds each stratum's records in the order of time. So they are
 found by leaping through that index from one to the next, and a filter on any of the four (or several that seldom
@@ -9,55 +9,54 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.history.filters import DIMENSIONS
-from recorders.stores.database import Database, Statement, Value
+from gateway.history.filters import Condition, Filters
+from recorders.stores.database import Database, Statement
 
 MAX_STRATA: Final = 1000
 """Model names are the clients' own words, so there can be any number of them."""
 
+_BAR: Final = "|"
+
 
 class Stratum(NamedTuple):
+    """In the order of the indexed expression."""
+
     provider: str
     provider_name: str
-    model: str
     client: str
+    model: str
+
+    def condition(self, alias: str) -> Condition:
+        return Condition(f"{_indexed(alias)} = ?", (_BAR.join(self),))
+
+    def fits(self, filters: Filters) -> bool:
+        return all(getattr(self, name) == value for name, value in filters.dimensions.items())
 
 
 async def find_strata(database: Database, initiator_id: str | None = None) -> list[Stratum]:
     """All of them, or one user's; when there are more than MAX_STRATA, that many and one."""
     query = strata_query(initiator_id)
     rows = await database.fetch(query.sql, *query.parameters)
-    return [Stratum(*(row[name] for name in DIMENSIONS)) for row in rows]
+    return [Stratum(*row["stratum"].split(_BAR, 3)) for row in rows]
 
 
 def strata_query(initiator_id: str | None) -> Statement:
-    whose = "" if initiator_id is None else "n.initiator_id = ? AND "
-    levels = ", ".join(_level(depth, whose) for depth in range(len(DIMENSIONS)))
-    columns = ", ".join(DIMENSIONS)
-    sql = f"WITH RECURSIVE {levels} SELECT {columns} FROM level_3 WHERE client IS NOT NULL LIMIT ?"  # noqa: S608
-    places = 0 if initiator_id is None else 2 * len(DIMENSIONS)
-    parameters: tuple[Value, ...] = (*([initiator_id] * places), MAX_STRATA + 1)
-    return Statement(sql, parameters)
+    """From each stratum to the least that is greater, until there is none."""
+    whose = "" if initiator_id is None else "AND i.initiator_id = ?"
+    least = f"SELECT MIN({_indexed('i')}) FROM aibridge_interceptions AS i WHERE"  # noqa: S608
+    sql = f"""
+        WITH RECURSIVE strata (stratum) AS (
+            SELECT ({least} {_indexed("i")} IS NOT NULL {whose})
+            UNION ALL
+            SELECT ({least} {_indexed("i")} > strata.stratum {whose}) FROM strata WHERE strata.stratum IS NOT NULL
+        )
+        SELECT stratum FROM strata WHERE stratum IS NOT NULL LIMIT ?
+    """  # noqa: S608
+    users = () if initiator_id is None else (initiator_id, initiator_id)
+    return Statement(sql, (*users, MAX_STRATA + 1))
 
 
-def _level(depth: int, whose: str) -> str:
-    """For each way to the level above, the least value of this column there, and from each value the next."""
-    column, above = DIMENSIONS[depth], DIMENSIONS[:depth]
-    name, outer = f"level_{depth}", f"level_{depth - 1}"
-    first_from = f" FROM {outer} WHERE {outer}.{above[-1]} IS NOT NULL" if above else ""
-    first = [*(f"{outer}.{up}" for up in above), f"({_least(column, above, outer, whose, '')})"]
-    following = f" AND n.{column} > {name}.{column}"
-    step = [*(f"{name}.{up}" for up in above), f"({_least(column, above, name, whose, following)})"]
-    return (
-        f"{name} ({', '.join((*above, column))}) AS (SELECT {', '.join(first)}{first_from} UNION ALL "  # noqa: S608
-        f"SELECT {', '.join(step)} FROM {name} WHERE {name}.{column} IS NOT NULL)"
-    )
-
-
-def _least(column: str, above: tuple[str, ...], way: str, whose: str, following: str) -> str:
-    """Read from the index without touching what it leaps over."""
-    same = "".join(f" AND n.{up} = {way}.{up}" for up in above)
-    return (
-        f"SELECT MIN(n.{column}) FROM aibridge_interceptions AS n "  # noqa: S608
-        f"WHERE {whose}n.{column} IS NOT NULL{same}{following}"
-    )
+def _indexed(alias: str) -> str:
+    """As the indexes of `0004_history.sql` have it."""
+    between = f" || '{_BAR}' || "
+    return f"({between.join(f'{alias}.{name}' for name in Stratum._fields)})"

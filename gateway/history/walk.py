@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gateway.history.filters import DIMENSIONS, Condition, Filters, all_of
+from gateway.history.filters import Condition, Filters, all_of
 from gateway.history.strata import MAX_STRATA, Stratum, find_strata
 from recorders.stores.database import Database, Row, Statement, time_value
 
@@ -61,7 +61,7 @@ async def walk(database: Database, page: Page) -> list[Row]:
     arms: Sequence[Stratum] | None = None
     if filters.dimensions and filters.session_id is None:
         found = await find_strata(database, filters.initiator_id)
-        arms = [stratum for stratum in found if _fits(stratum, filters)]
+        arms = [stratum for stratum in found if stratum.fits(filters)]
         if len(found) > MAX_STRATA or len(arms) > MAX_ARMS:
             arms = None
         elif not arms:
@@ -75,7 +75,7 @@ def page_query(page: Page, arms: Sequence[Stratum] | None) -> Statement:
     if arms is None:
         narrowed = [page.filters.conditions("i")]
     else:
-        narrowed = [[*page.filters.whose("i"), _within(stratum)] for stratum in arms]
+        narrowed = [[*page.filters.bounds("i"), stratum.condition("i")] for stratum in arms]
     wheres = [all_of([*conditions, *_beyond(page)]) for conditions in narrowed]
     columns = "i.started_at, i.id, i.session_id, i.initiator_id, i.metadata"
     selects = [f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql}" for where in wheres]  # noqa: S608
@@ -95,16 +95,8 @@ def _first_of_session(filters: Filters) -> Condition:
         Condition("e.session_id = i.session_id", ()),
         Condition("e.initiator_id = i.initiator_id", ()),
         Condition("(e.started_at, e.id) < (i.started_at, i.id)", ()),
-        *filters.conditions("e", within_session=True),
+        *filters.conditions("e"),
     ]
     where = all_of(earlier)
     sql = f"NOT EXISTS (SELECT 1 FROM aibridge_interceptions AS e WHERE {where.sql} LIMIT 1 OFFSET 0)"  # noqa: S608
     return Condition(sql, where.parameters)
-
-
-def _within(stratum: Stratum) -> Condition:
-    return Condition(" AND ".join(f"i.{name} = ?" for name in DIMENSIONS), tuple(stratum))
-
-
-def _fits(stratum: Stratum, filters: Filters) -> bool:
-    return all(getattr(stratum, name) == value for name, value in filters.dimensions.items())
