@@ -2,11 +2,12 @@
 
 Opening needs the database: one that can't be reached is a `StoreError`, in a sentence, within `connect_timeout_s`;
 whoever starts the program decides whether to start it again. Once open, an outage is the error of each call and
-nothing else: the pool goes on connecting, so the next call after the outage works.
+nothing else: each call has the pool connect anew, so the first one after the outage works.
 
 Three limits keep a call from hanging. The server ends a statement after `statement_timeout_s`. A server that doesn't
 even do that (stopped, or behind a network that swallows) is left `grace_s` later, by cutting the connection; that also
-ends what was cancelled, since cancelling asks the server too. Connecting has its own limit.
+ends what was cancelled, since cancelling asks the server too. Connecting has its own limit. The other way round, the
+server ends the transaction of a process that stops in the middle, so it can't keep others from a lock for ever.
 
 Statements are prepared by nobody and no state is kept in a session but settings, so a transaction pooler may stand
 in between. Times come out as text and go in as text, as in SQLite; booleans are `True` and `False`.
@@ -62,7 +63,8 @@ _SETTINGS: Final = """
     SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
            set_config('standard_conforming_strings', 'on', false), set_config('jit', 'off', false),
            set_config('default_transaction_isolation', 'read committed', false),
-           set_config('statement_timeout', $1, false)
+           set_config('statement_timeout', $1, false),
+           set_config('idle_in_transaction_session_timeout', $1, false)
 """
 
 
@@ -190,7 +192,7 @@ class PostgresDatabase:
             min_size=1,
             max_size=self._max_connections,
             timeout=self._connect_timeout_s,
-            reconnect_timeout=0,
+            reconnect_timeout=0,  # it would rest longer and longer between two attempts
             configure=self._configure,
             open=False,
             name="ai_gateway",

@@ -308,6 +308,20 @@ async def test_a_lock_whose_holder_is_cut_off_is_free(line: Line, postgres_url: 
     await theirs.close()
 
 
+async def test_a_lock_outlives_the_limit_for_transactions_that_do_nothing(postgres_url: str) -> None:
+    """Who holds it works elsewhere meanwhile; any other transaction that idles is ended by the server."""
+    mine, theirs = impatient(postgres_url), PostgresDatabase(postgres_url)
+    await mine.open()
+    await theirs.open()
+
+    async with mine.lock("sweep") as ours:
+        assert ours
+        await theirs.fetch(f"SELECT pg_sleep({3 * SHORT_S})")
+        assert not await free(theirs)
+    await mine.close()
+    await theirs.close()
+
+
 async def free(database: PostgresDatabase) -> bool:
     async with database.lock("sweep") as ours:
         return ours
