@@ -16,14 +16,16 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import httpx
+
 if TYPE_CHECKING:
     from types import ModuleType
 
     from starlette.types import ASGIApp, Message, Scope
 
 
-class AsgiTransport:
-    """`rewrite` may change the scope before the application sees it."""
+class AsgiTransport(httpx.AsyncBaseTransport):
+    """`rewrite` may change the scope before the application sees it. A type checker knows it as httpx's transport."""
 
     def __init__(self, app: ASGIApp, *, rewrite: Callable[[Scope], Scope] = lambda scope: scope) -> None:
         self._app = app
@@ -46,12 +48,6 @@ class AsgiTransport:
         return library.Response(
             start["status"], headers=list(start["headers"]), stream=stream, request=request
         )
-
-    async def __aenter__(self) -> AsgiTransport:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Nothing to close: the application belongs to whoever made it."""
