@@ -110,8 +110,9 @@ class DiskJournal:
         try:
             await asyncio.to_thread(self._open)
         except OSError as error:
+            where = f" ({error.filename})" if error.filename not in (None, str(self._directory)) else ""
             raise JournalUnusable(
-                f"the journal can't be kept in {self._directory}: {error.strerror or error}. "
+                f"the journal can't be kept in {self._directory}: {error.strerror or error}{where}. "
                 "Make room there or give rights to it, or choose another folder with journal_dir."
             ) from error
 

@@ -13,6 +13,7 @@ from tests.faults.scene import Scene, scene
 from tests.faults.small_disk import CannotMountError, fill, make_room, small_disk
 from tests.upstream import Received, Reply
 
+WITH_ROOM = 4
 PADDING = 40_000
 """Bytes of a prompt, so that a few requests fill a file of the journal."""
 
@@ -28,7 +29,7 @@ async def disk_full(report: Report, folder: Path, *, short: bool) -> None:
             await _goes_on_unrecorded(report, folder / "going-on", disk, requests)
         with small_disk(folder / "dumps", "1m") as disk:
             await _without_dumps(report, folder / "dumping", disk, requests)
-        with small_disk(folder / "database", "8m") as disk:
+        with small_disk(folder / "database", "48m") as disk:
             await _without_database(report, folder / "storing", disk, requests)
     except CannotMountError as reason:
         report.did(f"left out, for a small file system can't be mounted here: {reason}")
@@ -38,11 +39,12 @@ def _answer(request: Received) -> Reply:
     return streaming(events_of(request))
 
 
-async def _statuses(one: Scene, requests: int, disk: Path, *, first: int = 0) -> dict[int, int]:
-    """Requests one after the other, before each of which the disk is filled again."""
+async def _statuses(one: Scene, requests: int, disk: Path) -> dict[int, int]:
+    """Requests one after the other; but for the first few, the disk is filled again before each."""
     statuses: dict[int, int] = {}
-    for number in range(first, first + requests):
-        fill(disk)
+    for number in range(requests):
+        if number >= WITH_ROOM:
+            fill(disk)
         statuses[number] = await one.ask(APIS[number % len(APIS)], number, padding=PADDING)
     return statuses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -500,3 +501,35 @@ async def test_positions_of_one_worker_mean_nothing_to_another(tmp_path: Path) -
         assert batch == Batch([samples.start("one")], batch.position if batch else 0)
         assert await read_all(other) == [samples.start("other")]
     assert {record.interception_id for record in await left(tmp_path)} == {"one", "other"}
+
+
+async def test_a_file_that_cannot_be_adopted_is_named_and_nothing_of_it_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start ends, for records would be left behind; the next start finds them all."""
+    async with opened(tmp_path) as journal:
+        journal.append(samples.start())
+
+    def broken(*arguments: Any) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", broken)
+        with pytest.raises(JournalUnusable, match="Input/output error"):
+            await DiskJournal(tmp_path).open()
+    assert await left(tmp_path) == [samples.start()]
+
+
+async def test_closing_waits_for_a_read_that_nobody_waits_for_any_more(tmp_path: Path) -> None:
+    """A drain that is stopped in the middle of a batch leaves it to the next one."""
+    held = threading.Event()
+    async with opened(tmp_path) as journal:
+        journal.append(samples.start())
+        journal._reading.submit(held.wait)
+        reading = asyncio.create_task(journal.read(MANY, LARGE))
+        await asyncio.wait({reading}, timeout=0)  # it has begun
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        held.set()
+    assert await left(tmp_path) == [samples.start()]
