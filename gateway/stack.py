@@ -10,15 +10,14 @@ To add a layer: write its file in `middleware/`, add one line here with the reas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from middleware.dump import DumpMiddleware
 
 from middleware.auth import AuthMiddleware
 from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
+from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
@@ -151,3 +150,22 @@ def compose(layers: Sequence[Layer], innermost: ASGIApp, parts: Parts) -> ASGIAp
     for layer in reversed(layers):
         app = layer.build(app, parts)
     return app
+
+
+def outer_layers(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers that every answer passes, also one that is given before anything is known of the request."""
+    return [layer for layer in layers if not layer.requires]
+
+
+def admitting_layers(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers down to the one that knows the caller; none where no layer does."""
+    place = next((place for place, layer in enumerate(layers, 1) if "caller" in layer.provides), 0)
+    return layers[:place]
+
+
+def closable(app: Any) -> Iterator[Any]:
+    """The layers that have something to finish, such as files that are still being written."""
+    while app is not None:
+        if hasattr(app, "close"):
+            yield app
+        app = getattr(app, "app", None)

@@ -14,7 +14,8 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.app import LATER, Gateway, create_app
+from gateway.app import Gateway, create_app
+from gateway.from_settings import LATER
 from gateway.settings import GATEWAY_OPTIONS, GatewayOptions, Settings, SettingsError
 from providers.options import ProviderOptions
 from providers.secret import Secret
