@@ -152,17 +152,29 @@ async def _relay(response: httpx.Response, watch: _Watch, send: Send) -> None:
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise TypeError(f"the transport answered with {type(response.stream).__name__}, not an async stream")
     watch.answering()
+    bytes_left, more = _declared_length(response), True
     try:
         async for chunk in response.stream:
             if not chunk:
                 continue
-            watch.sending()
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            watch.waiting()
+            bytes_left -= len(chunk)
+            more = bytes_left != 0
+            watch.sending() if more else watch.finished()
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            if more:
+                watch.waiting()
     except httpx.TransportError as error:
-        raise UpstreamBroke(f"the provider's answer broke off: {type(error).__name__}") from error
-    watch.finished()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if more:  # what follows a whole answer concerns nobody
+            raise UpstreamBroke(f"the provider's answer broke off: {type(error).__name__}") from error
+    if more:
+        watch.finished()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _declared_length(response: httpx.Response) -> int:
+    """How long the answer says it is, so that its last chunk can end it; -1 where only its end can tell."""
+    declared = response.headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdecimal() else -1
 
 
 _closing: set[asyncio.Task[None]] = set()
@@ -212,11 +224,10 @@ class _Watch:
         self._task, self._cancelling = task, task.cancelling()
         self._loop = task.get_loop()
         timeouts = self._layer.timeouts
-        total = UpstreamTimeout("the whole answer", timeouts.total_s)
         self._phase, self._limit_s = self.FIRST_BYTE, timeouts.first_byte_s
         self._since: float | None = self._loop.time()
         self._timers = {
-            "total": self._loop.call_later(timeouts.total_s, self._stop, total),
+            "total": self._loop.call_later(timeouts.total_s, self._took_too_long),
             "phase": self._loop.call_later(self._limit_s, self._tick),
         }
         self._watcher = self._loop.create_task(self._watch_client())
@@ -263,6 +274,9 @@ class _Watch:
             self._stop(ClientLeft())
         else:
             self._timers["drain"] = self._loop.call_later(self._layer.drain_s, self._stop, ClientLeft())
+
+    def _took_too_long(self) -> None:
+        self._stop(UpstreamTimeout("the whole answer", self._layer.timeouts.total_s))
 
     def _tick(self) -> None:
         waited_s = 0.0 if self._since is None else self._loop.time() - self._since

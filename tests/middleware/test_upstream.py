@@ -269,6 +269,23 @@ async def test_a_cut_is_a_cut() -> None:
     assert (client.body, client.complete) == (b"half", False)
 
 
+async def test_the_last_byte_of_a_known_length_ends_the_answer() -> None:
+    """The server can close it with that chunk; a client that leaves then, or trouble behind it, changes nothing."""
+    scope = request_to()
+    steps = (b"on", b"e", httpx.ReadError("reset"))
+    provider = Provider(*steps, headers=[(b"content-length", b"3")])
+    async with drive(Upstream(provider), scope, held=True) as client:
+        for number in range(2):
+            await client.message(number)
+            client.step()
+        assert await client.message(2) == {"type": "http.response.body", "body": b"e", "more_body": False}
+        client.disconnect()
+        client.release()
+        await client.completed()
+    assert len(client.messages) == 3
+    assert not Exchange.of(scope).client_left
+
+
 @pytest.mark.parametrize(
     ("fails", "status", "message"),
     [
