@@ -108,6 +108,8 @@ async def serve(
     if supervised:
         _stop_with_supervisor(app.refuse_new_requests, stop)
     async with app.lifespan():
+        host, port = listener.getsockname()[:2]
+        log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
     log.info("stopped")
 
