@@ -119,7 +119,6 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
 
     It takes the socket over: left open in other hands, it would go on taking connections that nobody serves.
     """
-    host, port = listener.getsockname()[:2]
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = grace_s
@@ -130,10 +129,8 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     config.accesslog = None
     config.errorlog = logging.getLogger("ai_gateway.hypercorn")
     config.errorlog.setLevel(logging.WARNING)  # what it says at INFO is said here already
-    logging.getLogger("hpack").setLevel(
-        logging.INFO
-    )  # its debug lines hold every header of an HTTP/2 request
-    log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    # Its debug lines hold every header of an HTTP/2 request.
+    logging.getLogger("hpack").setLevel(logging.INFO)
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 
