@@ -10,7 +10,7 @@ from middleware.auth import Authenticator
 from middleware.errors import AuthorityUnreachable, Unauthorized
 from middleware.exchange import Identity
 from providers.secret import Secret
-from tests.waiting import Changes
+from tests.waiting import PATIENCE_S, Changes
 
 TTL_S, GRACE_S = 10.0, 100.0
 
@@ -23,6 +23,7 @@ class Authority:
         self.away = False
         self.revoked: set[str] = set()
         self.gate: asyncio.Event | None = None
+        self.end: asyncio.Event | None = None
         self.error: Exception | None = None
         self.changes = Changes()
 
@@ -36,7 +37,11 @@ class Authority:
         self.asked.append(text)
         self.changes.notify()
         if self.gate is not None:
-            await self.gate.wait()
+            try:
+                await self.gate.wait()
+            finally:
+                if self.end is not None and not self.gate.is_set():
+                    await self.end.wait()
         if self.error is not None:
             raise self.error
         if self.away:
@@ -63,6 +68,11 @@ class Cached:
 
     async def ask(self, token: str) -> str:
         return (await self.cache.authenticate(Secret(token))).username
+
+    async def idle(self) -> None:
+        """Until no question is open."""
+        if self.cache._asking:
+            await asyncio.wait(self.cache._asking.values())
 
 
 async def test_an_identity_is_remembered_for_its_time_and_then_asked_for_again() -> None:
@@ -184,13 +194,66 @@ async def test_during_an_outage_a_known_identity_is_asked_for_once_a_second() ->
     cached.authority.away = True
     for cached.now in (TTL_S, TTL_S + 0.3, TTL_S + RETRY_S - 0.1, TTL_S + RETRY_S):
         await cached.ask("good")
+        await cached.idle()
     assert len(cached.authority.asked) == 3
     cached.authority.away = False
     cached.authority.revoked.add("good")
     cached.now += RETRY_S
+    await cached.ask("good")
+    await cached.idle()
 
     with pytest.raises(Unauthorized):
         await cached.ask("good")
+
+
+async def test_only_the_first_request_of_an_outage_waits_for_an_authority_that_hangs() -> None:
+    """The others are answered at once, while the question is open."""
+    cached = Cached()
+    await cached.ask("good")
+    cached.authority.away = True
+    cached.now = TTL_S
+    await cached.ask("good")
+    cached.authority.gate = asyncio.Event()
+    cached.now += RETRY_S
+
+    for _ in range(3):
+        async with asyncio.timeout(PATIENCE_S):
+            assert await cached.ask("good") == "good"
+    await cached.authority.changes.until(lambda: len(cached.authority.asked) == 3, "the question")
+    cached.authority.gate.set()
+    await cached.idle()
+    assert len(cached.authority.asked) == 3
+
+
+async def test_a_key_revoked_in_an_outage_is_refused_when_nobody_asked_for_a_while() -> None:
+    """An old answer given for want of a newer one counts for seconds, not for the rest of the grace."""
+    cached = Cached(timeout_s=5.0)
+    await cached.ask("good")
+    cached.authority.away = True
+    cached.now = TTL_S
+    await cached.ask("good")
+    cached.authority.away = False
+    cached.authority.revoked.add("good")
+    cached.now += RETRY_S + 5.0
+
+    with pytest.raises(Unauthorized):
+        await cached.ask("good")
+
+
+async def test_a_question_that_takes_long_to_end_is_waited_for_no_longer_than_one_that_does_not() -> None:
+    """A driver may ask its server, which hangs, to cancel the query."""
+    cached = Cached(timeout_s=0.01)
+    cached.authority.gate = asyncio.Event()
+    cached.authority.end = asyncio.Event()
+
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(AuthorityUnreachable):
+            await cached.ask("good")
+    cached.authority.gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await cached.ask("good") == "good"
+    await cached.cache.close()
+    assert not cached.cache._answers
 
 
 async def test_an_authority_that_hangs_counts_as_away() -> None:
@@ -313,6 +376,20 @@ async def test_open_questions_are_bounded_too() -> None:
     cached.authority.gate.set()
 
     assert await first == "good1"
+
+
+async def test_a_flood_during_an_outage_drives_out_no_known_identity() -> None:
+    """It can't be asked about, which is what the grace is for."""
+    cached = Cached(max_entries=1)
+    await cached.ask("good1")
+    cached.now = TTL_S
+    cached.authority.gate = asyncio.Event()
+    flood = asyncio.create_task(cached.ask("good2"))
+    await cached.authority.changes.until(lambda: len(cached.authority.asked) == 2, "the flood")
+
+    assert await cached.ask("good1") == "good1"
+    cached.authority.gate.set()
+    assert await flood == "good2"
 
 
 async def test_without_a_time_to_live_every_request_asks_and_the_grace_remains() -> None:
