@@ -19,9 +19,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from zlib import crc32
 
 import psycopg
@@ -29,7 +29,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from recorders.stores.base import RecordsRefused, StoreError
 from recorders.stores.database import Row, Statement, Value, time_value
@@ -99,6 +99,7 @@ class PostgresDatabase:
         self._max_connections = max_connections
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
         self._pool: _Pool | None = None
+        self._in_vain = ""  # why the last attempt of the pool to connect was
 
     async def open(self) -> None:
         """Connect and migrate; after `close`, open again, in whatever event loop."""
@@ -169,7 +170,7 @@ class PostgresDatabase:
         The pool can check by itself, but rests for seconds between two that are broken.
         """
         for _ in range(self._max_connections):
-            connection, works = await pool.getconn(), False
+            connection, works = await self._pooled_or_why(pool), False
             try:
                 with contextlib.suppress(psycopg.Error), _cut_after(self._connect_timeout_s, connection):
                     await pool.check_connection(connection)
@@ -179,7 +180,19 @@ class PostgresDatabase:
                     await pool.putconn(connection)
             if works:
                 return connection
-        return await pool.getconn()
+        return await self._pooled_or_why(pool)
+
+    async def _pooled_or_why(self, pool: _Pool) -> _Connection:
+        """The pool says how long it tried to connect; why in vain is known here only."""
+        try:
+            return await pool.getconn()
+        except PoolTimeout as error:
+            if not self._in_vain:
+                raise
+            raise psycopg.OperationalError(f"{error}: {self._in_vain}") from error
+
+    def _connected(self, in_vain: str) -> None:
+        self._in_vain = in_vain
 
     def _limit(self, connection: _Connection) -> contextlib.AbstractContextManager[None]:
         return _cut_after(self._statement_timeout_s + self._grace_s, connection)
@@ -187,8 +200,8 @@ class PostgresDatabase:
     def _new_pool(self) -> _Pool:
         return AsyncConnectionPool(
             self._conninfo,
-            connection_class=psycopg.AsyncConnection[DictRow],
-            kwargs=_CONNECTION,
+            connection_class=_Telling,
+            kwargs={**_CONNECTION, "tell": self._connected},
             min_size=1,
             max_size=self._max_connections,
             timeout=self._connect_timeout_s,
@@ -246,6 +259,22 @@ class PostgresDatabase:
         if self._password:
             text = text.replace(self._password, "***")
         return f"{self._name}: {text[:_MAX_MESSAGE]}"
+
+
+class _Telling(psycopg.AsyncConnection[DictRow]):
+    """A connection of the pool, which keeps to itself why it can't connect: `tell` hears of each attempt."""
+
+    @classmethod
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, tell: Callable[[str], None], **given: Any
+    ) -> Self:
+        try:
+            connection = await super().connect(conninfo, **given)
+        except Exception as error:
+            tell(str(error))
+            raise
+        tell("")
+        return connection
 
 
 class _TimeLoader(Loader):
