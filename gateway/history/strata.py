@@ -15,7 +15,9 @@ from recorders.stores.database import Database, Statement
 MAX_STRATA: Final = 1000
 """Model names are the clients' own words, so there can be any number of them."""
 
-_BAR: Final = "|"
+_OF_ALL: Final = "|"
+_OF_A_USER: Final = ":"
+"""What stands between the parts of the expression, in each of the two indexes of `0004_history.sql`."""
 
 
 class Stratum(NamedTuple):
@@ -26,8 +28,10 @@ class Stratum(NamedTuple):
     client: str
     model: str
 
-    def condition(self, alias: str) -> Condition:
-        return Condition(f"{_indexed(alias)} = ?", (_BAR.join(self),))
+    def condition(self, alias: str, *, of_a_user: bool) -> Condition:
+        """`of_a_user`: beside a condition on `initiator_id`."""
+        between = _OF_A_USER if of_a_user else _OF_ALL
+        return Condition(f"{_indexed(alias, between)} = ?", (between.join(self),))
 
     def fits(self, filters: Filters) -> bool:
         return all(getattr(self, name) == value for name, value in filters.dimensions.items())
@@ -37,18 +41,19 @@ async def find_strata(database: Database, initiator_id: str | None = None) -> li
     """All of them, or one user's; when there are more than MAX_STRATA, that many and one."""
     query = strata_query(initiator_id)
     rows = await database.fetch(query.sql, *query.parameters)
-    return [Stratum(*row["stratum"].split(_BAR, 3)) for row in rows]
+    return [Stratum(*row["stratum"].split(_between(initiator_id), 3)) for row in rows]
 
 
 def strata_query(initiator_id: str | None) -> Statement:
     """From each stratum to the least that is greater, until there is none."""
     whose = "" if initiator_id is None else "AND i.initiator_id = ?"
-    least = f"SELECT MIN({_indexed('i')}) FROM aibridge_interceptions AS i WHERE"  # noqa: S608
+    indexed = _indexed("i", _between(initiator_id))
+    least = f"SELECT MIN({indexed}) FROM aibridge_interceptions AS i WHERE"  # noqa: S608
     sql = f"""
         WITH RECURSIVE strata (stratum) AS (
-            SELECT ({least} {_indexed("i")} IS NOT NULL {whose})
+            SELECT ({least} {indexed} IS NOT NULL {whose})
             UNION ALL
-            SELECT ({least} {_indexed("i")} > strata.stratum {whose}) FROM strata WHERE strata.stratum IS NOT NULL
+            SELECT ({least} {indexed} > strata.stratum {whose}) FROM strata WHERE strata.stratum IS NOT NULL
         )
         SELECT stratum FROM strata WHERE stratum IS NOT NULL LIMIT ?
     """  # noqa: S608
@@ -56,7 +61,10 @@ def strata_query(initiator_id: str | None) -> Statement:
     return Statement(sql, (*users, MAX_STRATA + 1))
 
 
-def _indexed(alias: str) -> str:
-    """As the indexes of `0004_history.sql` have it."""
-    between = f" || '{_BAR}' || "
-    return f"({between.join(f'{alias}.{name}' for name in Stratum._fields)})"
+def _between(initiator_id: str | None) -> str:
+    return _OF_ALL if initiator_id is None else _OF_A_USER
+
+
+def _indexed(alias: str, between: str) -> str:
+    glue = f" || '{between}' || "
+    return f"({glue.join(f'{alias}.{name}' for name in Stratum._fields)})"

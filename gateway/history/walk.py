@@ -10,8 +10,9 @@ A page begins after a position, which an index finds; so does the question wheth
 first. What is read in vain is at most the later interceptions of the sessions that are passed.
 
 Habits of planners are met here. `OFFSET 0` keeps PostgreSQL from turning the question into a join with the whole
-table, as it likes to when many rows are asked for. And the strata of a filter are arms of a UNION ALL, because both
-databases merge arms that are in order, and neither does so for an OR or an IN.
+table, as it likes to when many rows are asked for. The strata of a filter are arms of a UNION ALL, because an OR or an
+IN would be read whole and sorted; and each arm has an order and a limit of its own, for PostgreSQL merges arms (and
+reads no more of them than it needs) only when they are in order by their own word.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from gateway.history.filters import Condition, Filters, all_of
 from gateway.history.strata import MAX_STRATA, Stratum, find_strata
 from recorders.stores.database import Database, Row, Statement, time_value
 
-MAX_ARMS: Final = 48
+MAX_ARMS: Final = 24
 """With more strata than this the records are walked by time and looked at one by one: so many are not rare."""
+
+_ORDER: Final = "ORDER BY started_at DESC, id DESC"
 
 NEWEST: Final = ("9999-12-31T23:59:59.999999Z", "~")
 """A position before all others, for the first page."""
@@ -75,13 +78,20 @@ def page_query(page: Page, arms: Sequence[Stratum] | None) -> Statement:
     if arms is None:
         narrowed = [page.filters.conditions("i")]
     else:
-        narrowed = [[*page.filters.bounds("i"), stratum.condition("i")] for stratum in arms]
-    wheres = [all_of([*conditions, *_beyond(page)]) for conditions in narrowed]
+        of_a_user = page.filters.initiator_id is not None
+        narrowed = [[*page.filters.bounds("i"), one.condition("i", of_a_user=of_a_user)] for one in arms]
+    found = [_arm(page, conditions) for conditions in narrowed]
+    named = (f"({arm.sql}) AS arm_{number}" for number, arm in enumerate(found))
+    union = " UNION ALL ".join(f"SELECT * FROM {arm}" for arm in named)  # noqa: S608
+    values = [value for arm in found for value in arm.parameters]
+    return Statement(f"{union} {_ORDER} LIMIT ? OFFSET ?", (*values, page.limit, page.offset))
+
+
+def _arm(page: Page, conditions: Sequence[Condition]) -> Statement:
+    where = all_of([*conditions, *_beyond(page)])
     columns = "i.started_at, i.id, i.session_id, i.initiator_id, i.metadata"
-    selects = [f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql}" for where in wheres]  # noqa: S608
-    parameters = [value for where in wheres for value in where.parameters]
-    sql = f"{' UNION ALL '.join(selects)} ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?"
-    return Statement(sql, (*parameters, page.limit, page.offset))
+    sql = f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql} {_ORDER} LIMIT ?"  # noqa: S608
+    return Statement(sql, (*where.parameters, page.limit + page.offset))
 
 
 def _beyond(page: Page) -> list[Condition]:

@@ -1,7 +1,8 @@
 -- How records are looked through, newest first: by user, by what the request went to, within a session.
 -- Each index ends in the order of the pages, so that a page is read and nothing is sorted.
 -- Provider, instance, client and model stand in one expression, because they depend on each other: of one value
--- PostgreSQL knows how frequent it is, of four together it guesses. Only the model, the last, can hold a bar.
+-- PostgreSQL knows how frequent it is, of four together it guesses. Only the model, the last, can hold a separator.
+-- A user's expression is another one, so that SQLite, which knows no frequencies, can't take the index of all.
 
 DROP INDEX aibridge_interceptions_initiator;
 CREATE INDEX aibridge_interceptions_initiator
@@ -15,5 +16,5 @@ CREATE INDEX aibridge_interceptions_stratum
     );
 CREATE INDEX aibridge_interceptions_initiator_stratum
     ON aibridge_interceptions (
-        initiator_id, (provider || '|' || provider_name || '|' || client || '|' || model), started_at, id
+        initiator_id, (provider || ':' || provider_name || ':' || client || ':' || model), started_at, id
     );
