@@ -62,6 +62,7 @@ _MIGRATION_S: Final = 3600.0
 _SETTINGS: Final = """
     SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false),
            set_config('standard_conforming_strings', 'on', false), set_config('jit', 'off', false),
+           set_config('max_parallel_workers_per_gather', '0', false),
            set_config('default_transaction_isolation', 'read committed', false),
            set_config('statement_timeout', $1, false),
            set_config('idle_in_transaction_session_timeout', $1, false)
