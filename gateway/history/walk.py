@@ -11,8 +11,8 @@ first. What is read in vain is at most the later interceptions of the sessions t
 
 Habits of planners are met here. `OFFSET 0` keeps PostgreSQL from turning the question into a join with the whole
 table, as it likes to when many rows are asked for. The strata of a filter are arms of a UNION ALL, because an OR or an
-IN would be read whole and sorted; and each arm has an order and a limit of its own, for PostgreSQL merges arms (and
-reads no more of them than it needs) only when they are in order by their own word.
+IN would be read whole and sorted. Both databases merge arms as they read them, and read no more than the page needs:
+PostgreSQL if each arm has an order and a limit of its own, SQLite only if it has neither.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Final
 from gateway.history.filters import Condition, Filters, all_of
 from gateway.history.strata import MAX_STRATA, Stratum, find_strata
 from recorders.stores.database import Database, Row, Statement, time_value
+from recorders.stores.sqlite import SQLiteDatabase
 
-MAX_ARMS: Final = 24
+MAX_ARMS: Final = 48
 """With more strata than this the records are walked by time and looked at one by one: so many are not rare."""
 
 _ORDER: Final = "ORDER BY started_at DESC, id DESC"
@@ -69,20 +70,21 @@ async def walk(database: Database, page: Page) -> list[Row]:
             arms = None
         elif not arms:
             return []
-    query = page_query(page, arms)
+    query = page_query(page, arms, bare=isinstance(database, SQLiteDatabase))
     return await database.fetch(query.sql, *query.parameters)
 
 
-def page_query(page: Page, arms: Sequence[Stratum] | None) -> Statement:
-    """`arms` are the strata of the filters; None when there are none, or too many."""
+def page_query(page: Page, arms: Sequence[Stratum] | None, *, bare: bool) -> Statement:
+    """`arms` are the strata of the filters, None when there are none or too many; `bare`: for SQLite."""
     if arms is None:
         narrowed = [page.filters.conditions("i")]
     else:
         of_a_user = page.filters.initiator_id is not None
         narrowed = [[*page.filters.bounds("i"), one.condition("i", of_a_user=of_a_user)] for one in arms]
     found = [_arm(page, conditions) for conditions in narrowed]
-    named = (f"({arm.sql}) AS arm_{number}" for number, arm in enumerate(found))
-    union = " UNION ALL ".join(f"SELECT * FROM {arm}" for arm in named)  # noqa: S608
+    if not bare:
+        found = [_ordered(page, arm, number) for number, arm in enumerate(found)]
+    union = " UNION ALL ".join(arm.sql for arm in found)
     values = [value for arm in found for value in arm.parameters]
     return Statement(f"{union} {_ORDER} LIMIT ? OFFSET ?", (*values, page.limit, page.offset))
 
@@ -90,8 +92,12 @@ def page_query(page: Page, arms: Sequence[Stratum] | None) -> Statement:
 def _arm(page: Page, conditions: Sequence[Condition]) -> Statement:
     where = all_of([*conditions, *_beyond(page)])
     columns = "i.started_at, i.id, i.session_id, i.initiator_id, i.metadata"
-    sql = f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql} {_ORDER} LIMIT ?"  # noqa: S608
-    return Statement(sql, (*where.parameters, page.limit + page.offset))
+    return Statement(f"SELECT {columns} FROM aibridge_interceptions AS i WHERE {where.sql}", where.parameters)  # noqa: S608
+
+
+def _ordered(page: Page, arm: Statement, number: int) -> Statement:
+    inner = f"({arm.sql} {_ORDER} LIMIT ?) AS arm_{number}"
+    return Statement(f"SELECT * FROM {inner}", (*arm.parameters, page.limit + page.offset))  # noqa: S608
 
 
 def _beyond(page: Page) -> list[Condition]:

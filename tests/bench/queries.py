@@ -23,7 +23,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -43,19 +43,17 @@ _WITHOUT_INDEX: Final = re.compile(
 )
 
 
-@dataclass(slots=True)
-class Watched:
-    """A database that remembers each different query it was asked, with one set of its parameters."""
+def watch(database: Database) -> dict[str, tuple[Value, ...]]:
+    """From now on the database remembers each different query it is asked, with one set of its parameters."""
+    seen: dict[str, tuple[Value, ...]] = {}
+    fetch = database.fetch
 
-    inner: Database
-    seen: dict[str, tuple[Value, ...]] = field(default_factory=dict)
+    async def watched(sql: str, *parameters: Value) -> list[Row]:
+        seen.setdefault(sql, parameters)
+        return await fetch(sql, *parameters)
 
-    async def fetch(self, sql: str, *parameters: Value) -> list[Row]:
-        self.seen.setdefault(sql, parameters)
-        return await self.inner.fetch(sql, *parameters)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
+    vars(database)["fetch"] = watched
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +234,8 @@ async def run(options: argparse.Namespace) -> int:
         print(
             f"{count['n']:,} interceptions, {options.times} askings each; {platform.machine()}, {os.cpu_count()} cores"
         )
-        watched = Watched(database)
-        taken = await measure(watched, options.times, options.seed)
+        seen = watch(database)
+        taken = await measure(database, options.times, options.seed)
         print(f"{'question':42} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}")
         for name, values in taken.items():
             high = percentile(values, 0.99)
@@ -247,7 +245,7 @@ async def run(options: argparse.Namespace) -> int:
         sqlite = options.database.startswith("sqlite")
         own = {
             sql: given
-            for sql, given in watched.seen.items()
+            for sql, given in list(seen.items())
             if "COUNT(*) AS n" not in sql and " AS a," not in sql and "FROM users" not in sql
         }
         for sql, given in own.items():
