@@ -23,6 +23,7 @@ from tests.faults.disk_full import disk_full
 from tests.faults.kill9 import kill9
 from tests.faults.report import Report
 from tests.faults.sigterm import sigterm
+from tests.faults.store import store
 from tests.faults.upstream_breaks import upstream_breaks
 
 
@@ -32,6 +33,7 @@ class Scenario(Protocol):
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kill9": kill9,
+    "store": store,
     "disk-full": disk_full,
     "sigterm": sigterm,
     "client-leaves": client_leaves,
@@ -44,9 +46,10 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few times each: for CI")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
     options = parser.parse_args()
-    # What the provider in this process makes of cut connections is no news here.
+    # What the provider and the database clients in this process make of cut connections is no news here.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     logging.getLogger("tests.servers").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     if unknown := [name for name in options.names if name not in SCENARIOS]:
         parser.error(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
     wrong = {name: _run(name, short=options.short) for name in options.names or SCENARIOS}

@@ -7,9 +7,15 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import psycopg
+
+from recorders.stores.numbered import numbered
 from tests.faults.report import Report
+
+Kept: TypeAlias = Path | str
+"""Where records are: a file of SQLite, or the URL of a PostgreSQL database."""
 
 _KINDS = {
     "token usage": "SELECT provider_response_id FROM aibridge_token_usages",
@@ -31,8 +37,11 @@ class Found:
     doubled: list[str]
 
 
-def rows(database: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def rows(database: Kept, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """What the database holds; the gateway may be running."""
+    if isinstance(database, str):
+        with psycopg.connect(database, autocommit=True, cursor_factory=psycopg.RawCursor) as session:
+            return session.execute(numbered(sql).encode(), parameters).fetchall()
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
     try:
         return connection.execute(sql, parameters).fetchall()
@@ -40,7 +49,7 @@ def rows(database: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def compare(database: Path, delivered: Collection[int]) -> Found:
+def compare(database: Kept, delivered: Collection[int]) -> Found:
     """Each delivered answer has a start and an end, a prompt, a tool call and its tokens, each once."""
     wanted = {f"resp-{number}" for number in delivered}
     records, lost, doubled = 0, [], []
@@ -52,7 +61,7 @@ def compare(database: Path, delivered: Collection[int]) -> Found:
     return Found(records, lost, doubled)
 
 
-def judge(report: Report, database: Path, delivered: Collection[int]) -> None:
+def judge(report: Report, database: Kept, delivered: Collection[int]) -> None:
     """Print the count, and what is missing."""
     found = compare(database, delivered)
     report.counted(

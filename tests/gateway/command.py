@@ -39,6 +39,7 @@ class Process:
         self._readers = asyncio.gather(
             self._read(process.stdout, self.out), self._read(process.stderr, self.log)
         )
+        self._readers.add_done_callback(lambda _: self._changes.notify())
 
     @property
     def pid(self) -> int:

@@ -65,6 +65,8 @@ class Line:
                 group.create_task(self._relay(server_reader, writer))
         except asyncio.CancelledError:
             pass  # cut; the streams' own callback would report it as an error
+        except OSError:
+            writer.close()  # the server itself is away
         finally:
             self._tasks.discard(task)
 
