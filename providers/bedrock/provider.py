@@ -1,0 +1,49 @@
+"""An Anthropic instance whose models run on Amazon Bedrock: its routes, and what its requests are made with.
+
+To clients and in the records it is of type anthropic. Its central credential, where it has static ones, is the access
+key ID; the secret that belongs to it stays with the signer. A user's own credential is an Amazon Bedrock API key, which
+travels as a bearer and is not signed with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from providers.anthropic.errors import error_body
+from providers.anthropic.messages import MESSAGES
+from providers.base import BEARER, X_API_KEY, Endpoint, Provider, ProviderType
+from providers.bedrock.request import Models
+from providers.bedrock.signer import Signer
+
+ANTHROPIC_ON_BEDROCK: Final = ProviderType(
+    name="anthropic",
+    default_base_url="",
+    endpoints=(Endpoint(frozenset({"POST"}), "/v1/messages", MESSAGES),),
+    slots=(BEARER, X_API_KEY),
+    error_body=error_body,
+)
+
+_REGION: Final = re.compile(
+    r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedrockProvider(Provider):
+    """A named, configured instance on Bedrock."""
+
+    models: Models
+    signer: Signer
+
+
+def base_url_of(region: str) -> str:
+    suffix = ".cn" if region.startswith("cn-") else ""
+    return f"https://bedrock-runtime.{region}.amazonaws.com{suffix}"
+
+
+def region_of(host: str) -> str:
+    """The region that an address of AWS names; empty for any other address."""
+    found = _REGION.search(host)
+    return found[1] if found else ""
