@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from tests.faults.client_leaves import client_leaves
 from tests.faults.disk_full import disk_full
 from tests.faults.kill9 import kill9
+from tests.faults.replicas import replicas
 from tests.faults.report import Report
 from tests.faults.sigterm import sigterm
 from tests.faults.store import store
@@ -34,6 +35,7 @@ class Scenario(Protocol):
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kill9": kill9,
     "store": store,
+    "replicas": replicas,
     "disk-full": disk_full,
     "sigterm": sigterm,
     "client-leaves": client_leaves,

@@ -46,6 +46,34 @@ APIS = (
 )
 
 
+def answering(api: Api, number: int, called: int) -> bytes:
+    """A streamed request that goes on after the answer with the number `called`: it brings the result of its call."""
+    document = json.loads(api.body(number))
+    tool = turn_of(called).tool
+    assert tool is not None
+    if api.name == "messages":
+        use = {"type": "tool_use", "id": tool.call_id, "name": tool.name, "input": json.loads(tool.input)}
+        result = {"type": "tool_result", "tool_use_id": tool.call_id, "content": "sunny"}
+        document["messages"] += [
+            {"role": "assistant", "content": [use]},
+            {"role": "user", "content": [result]},
+        ]
+    elif api.name == "chat":
+        function = {"name": tool.name, "arguments": tool.input}
+        call = {"id": tool.call_id, "type": "function", "function": function}
+        document["messages"] += [
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": tool.call_id, "content": "sunny"},
+        ]
+    else:
+        document["input"] = [
+            {"role": "user", "content": document["input"]},
+            {"type": "function_call", "call_id": tool.call_id, "name": tool.name, "arguments": tool.input},
+            {"type": "function_call_output", "call_id": tool.call_id, "output": "sunny"},
+        ]
+    return json.dumps(document).encode()
+
+
 def turn_of(number: int) -> Turn:
     """Text, a thought and a tool call."""
     tool = ToolUse("weather", '{"city": "Bonn"}', f"call-{number}")

@@ -49,11 +49,14 @@ def rows(database: Kept, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def compare(database: Kept, delivered: Collection[int]) -> Found:
-    """Each delivered answer has a start and an end, a prompt, a tool call and its tokens, each once."""
+def compare(database: Kept, delivered: Collection[int], *, without: Collection[str] = ()) -> Found:
+    """Each delivered answer has a start and an end, a prompt, a tool call and its tokens, each once.
+
+    `without` are the kinds of records that these answers need not have.
+    """
     wanted = {f"resp-{number}" for number in delivered}
     records, lost, doubled = 0, [], []
-    for kind, sql in _KINDS.items():
+    for kind, sql in ((kind, sql) for kind, sql in _KINDS.items() if kind not in without):
         counts = Counter(response_id for (response_id,) in rows(database, sql))
         records += counts.total()
         lost += [f"{kind} of {response_id}" for response_id in sorted(wanted - set(counts))]
@@ -61,9 +64,11 @@ def compare(database: Kept, delivered: Collection[int]) -> Found:
     return Found(records, lost, doubled)
 
 
-def judge(report: Report, database: Kept, delivered: Collection[int]) -> None:
+def judge(
+    report: Report, database: Kept, delivered: Collection[int], *, without: Collection[str] = ()
+) -> None:
     """Print the count, and what is missing."""
-    found = compare(database, delivered)
+    found = compare(database, delivered, without=without)
     report.counted(
         answers_delivered=len(delivered),
         records_found=found.records,
