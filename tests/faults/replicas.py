@@ -47,7 +47,7 @@ async def replicas(report: Report, folder: Path, *, short: bool) -> None:
         )
         report.did(
             f"{AGENTS} agents, each turn at the other of two replicas, which were killed {kills} times; "
-            f"{broken} turns broke off and were asked again; the replicas ended with {statuses[0]} and {statuses[1]}"
+            f"{broken} attempts broke off and were made again; the replicas ended with {statuses[0]} and {statuses[1]}"
         )
         report.require(not refused, f"{len(refused)} turns were refused: {refused[:3]}")
         report.require(statuses == [0, 0], f"exit statuses {statuses}")

@@ -26,7 +26,7 @@ from tests.upstream import Received, Reply
 
 CLIENTS = 4
 MINUTE_S = 60.0
-SHORT_S = 8.0
+SHORT_S = 6.0
 EVERY_S = 1.0
 KEYS_WITHIN_S = 20.0
 """After the trouble, a key that was never seen is good so soon."""
