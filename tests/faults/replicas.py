@@ -51,7 +51,7 @@ async def replicas(report: Report, folder: Path, *, short: bool) -> None:
         )
         report.require(not refused, f"{len(refused)} turns were refused: {refused[:3]}")
         report.require(statuses == [0, 0], f"exit statuses {statuses}")
-        _judge_threads(report, url, [thread for agent in agents for thread in agent.threads])
+        judge_threads(report, url, [thread for agent in agents for thread in agent.threads])
         delivered = {turn.number for agent in agents for thread in agent.threads for turn in thread}
         judge(report, url, delivered, without=("prompt",))  # a tool's result is none
 
@@ -86,7 +86,7 @@ async def _work(agents: Sequence[_Agent], both: Sequence[Scene], kills: int) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class Turn:
     """An answer that came whole."""
 
     number: int
@@ -103,7 +103,7 @@ class _Agent:
     caller: Caller
     api: Api
     both: Sequence[Scene]
-    threads: list[list[_Turn]] = field(default_factory=list)
+    threads: list[list[Turn]] = field(default_factory=list)
     broken: int = 0
     refused: list[str] = field(default_factory=list)
     """What a replica said instead of an answer; one that is dead says nothing."""
@@ -111,13 +111,13 @@ class _Agent:
 
     async def work(self, enough: asyncio.Event) -> None:
         while not enough.is_set():
-            thread: list[_Turn] = []
+            thread: list[Turn] = []
             self.threads.append(thread)
             while len(thread) < TURNS and not enough.is_set():
                 thread.append(await self._turn(thread))
                 await asyncio.sleep(PAUSE_S)
 
-    async def _turn(self, thread: Sequence[_Turn]) -> _Turn:
+    async def _turn(self, thread: Sequence[Turn]) -> Turn:
         while True:
             number = next(_NUMBERS)
             body = answering(self.api, number, thread[-1].number) if thread else self.api.body(number)
@@ -126,7 +126,7 @@ class _Agent:
                 client = self.both[self._replica].client
                 answer = await client.post(self.api.path, content=body, headers=self.caller.headers)
                 if answer.status_code == 200:
-                    return _Turn(number, self._replica)
+                    return Turn(number, self._replica)
                 self.refused.append(f"{answer.status_code}: {answer.text[:200]}")
             self.broken += 1
             await asyncio.sleep(PAUSE_S)
@@ -140,7 +140,7 @@ class _Kept:
     session: str
 
 
-def _judge_threads(report: Report, url: str, threads: Sequence[Sequence[_Turn]]) -> None:
+def judge_threads(report: Report, url: str, threads: Sequence[Sequence[Turn]]) -> None:
     """Each turn hangs on the one before it, wherever that was, and all of a thread on its first."""
     kept = {
         call_id: _Kept(*columns)
@@ -174,7 +174,7 @@ def _expected(one: _Kept, before: _Kept | None, first: _Kept | None) -> _Kept:
     return _Kept(one.id, before.id, first.id, first.id)
 
 
-def _call_of(turn: _Turn) -> str:
+def _call_of(turn: Turn) -> str:
     tool = turn_of(turn.number).tool
     assert tool is not None
     return tool.call_id

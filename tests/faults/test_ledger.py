@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from recorders.records import Record
+from recorders.stores.postgres import PostgresDatabase
+from recorders.stores.postgres_store import PostgresStore
 from recorders.stores.sqlite import SQLiteStore
 from tests.faults.ledger import Found, compare, judge
 from tests.faults.report import Report
@@ -55,6 +58,21 @@ async def test_any_record_that_is_missing_is_noticed(
     """Each kind by name; an interception needs both its start and its end."""
     records = [record for place, record in enumerate(interception("a", "resp-1")) if place not in left_out]
     assert compare(await database(tmp_path, *records), {1}).lost == lost
+
+
+async def test_records_in_postgresql_are_counted_as_those_in_sqlite(postgres_url: str) -> None:
+    """And what answers need not have isn't missed."""
+    store = PostgresStore(PostgresDatabase(postgres_url))
+    await store.open()
+    start, _, tool, tokens, end = interception(str(uuid4()), "resp-1")
+    await store.write([start, tool, tokens, end])
+    await store.close()
+
+    assert compare(postgres_url, {1, 2}, without=("token usage", "end", "tool usage")).lost == [
+        "prompt of resp-1",
+        "prompt of resp-2",
+    ]
+    assert compare(postgres_url, {1}, without=("prompt",)) == Found(3, [], [])
 
 
 async def test_an_answer_that_is_recorded_twice_is_noticed(
