@@ -4,6 +4,7 @@ They are imported from here for composing. `gateway.stack` has them in their ord
 """
 
 from middleware.auth import AuthMiddleware
+from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
@@ -17,6 +18,7 @@ from middleware.upstream import Upstream
 
 __all__ = [
     "AuthMiddleware",
+    "BedrockMiddleware",
     "BodyMiddleware",
     "DumpMiddleware",
     "ErrorsMiddleware",

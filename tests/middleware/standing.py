@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Scope
 
 import middleware
 from middleware.auth import AuthMiddleware
+from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
@@ -58,6 +59,7 @@ LAYERS: Final[dict[type[Any], Build]] = {
     BodyMiddleware: lambda app, folder: BodyMiddleware(app),
     InterceptionMiddleware: lambda app, folder: InterceptionMiddleware(app, sink=MemoryStore()),
     ProviderDispatch: lambda app, folder: ProviderDispatch(app),
+    BedrockMiddleware: lambda app, folder: BedrockMiddleware(app),
     DumpMiddleware: lambda app, folder: DumpMiddleware(app, directory=folder),
 }
 

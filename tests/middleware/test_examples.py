@@ -131,6 +131,17 @@ async def test_dispatch() -> None:
     }
 
 
+async def test_bedrock() -> None:
+    """Another path, another body, a signature."""
+    body = b'{"model":"claude-x","max_tokens":9}'
+    client = await call(example("bedrock").app, http_scope("POST", "/aws/v1/messages"), body)
+    assert json.loads(client.body) == {
+        "path": "/model/big/invoke",
+        "body": {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9},
+        "signed": True,
+    }
+
+
 def texts_below(folder: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(Path(folder).rglob("*.txt"))]
 
