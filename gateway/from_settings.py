@@ -38,7 +38,6 @@ LATER: Final = (
     "max_concurrency",
     "rate_limit",
     "circuit_breaker_enabled",
-    "max_retries",
     "chat_routing_enabled",
 )
 
@@ -143,5 +142,3 @@ def warnings_for(settings: Settings, *, own_store: bool) -> Iterator[str]:
     for name in LATER:
         if settings.origin(name) != DEFAULT:
             yield f"{name} is set, but this version does not act on it yet"
-    if any(len(provider.keys) > 1 for provider in options.providers):
-        yield "a provider's second key is set, but this version does not act on it yet"

@@ -19,6 +19,7 @@ from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware
+from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
@@ -104,7 +105,13 @@ CLIENT_SIDE: Final[tuple[Layer, ...]] = (
 )
 
 UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
-    # failover (keys, retries): outermost here, so that each attempt passes the layers below
+    Layer(
+        FailoverMiddleware,
+        lambda app, p: FailoverMiddleware(
+            app, max_retries=p.options.max_retries, deadline_s=p.options.total_timeout_s
+        ),
+        "outermost here: each attempt passes the layers below, and those outside see one answer",
+    ),
     # circuit_breaker: inside failover, so that each attempt is counted
     Layer(
         DumpMiddleware,

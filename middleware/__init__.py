@@ -9,6 +9,7 @@ from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware
+from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
@@ -22,6 +23,7 @@ __all__ = [
     "BodyMiddleware",
     "DumpMiddleware",
     "ErrorsMiddleware",
+    "FailoverMiddleware",
     "GovernanceMiddleware",
     "HeaderStripMiddleware",
     "InterceptionMiddleware",

@@ -47,7 +47,7 @@ class ProviderDispatch:
             raise RuntimeError("provider dispatch needs a route: put RouteMiddleware outside it")
         exchange.credential = _credential(exchange.provider, exchange.credential_kind, scope["headers"])
         outward = self._outward(scope, exchange, exchange.provider, exchange.route)
-        await self.app(outward, receive, _clean_answer(exchange.credential, send))
+        await self.app(outward, receive, _clean_answer(exchange, send))
 
     def _outward(self, scope: Scope, exchange: Exchange, provider: Provider, route: Route) -> Scope:
         url = provider.url
@@ -98,11 +98,11 @@ def _actor(names: tuple[bytes, bytes], caller: Identity) -> Headers:
     ]
 
 
-def _clean_answer(credential: Credential | None, send: Send) -> Send:
-    needle = credential.secret.reveal_secret_value().encode("latin-1") if credential else b""
-
+def _clean_answer(exchange: Exchange, send: Send) -> Send:
     async def send_clean(message: Message) -> None:
         if message["type"] == "http.response.start":
+            credential = exchange.credential  # of the attempt that is answered
+            needle = credential.secret.reveal_secret_value().encode("latin-1") if credential else b""
             headers = [(n, v) for n, v in message["headers"] if not needle or needle not in v]
             message = {**message, "headers": headers + _stream_headers(headers)}
         await send(message)

@@ -1,12 +1,15 @@
 """Writes what went to the provider and what came back to text files, for the day something has to be looked at.
 
 Place: right before the upstream, so that what is dumped is what was sent, attempt by attempt. Needs `credential`,
-which only dispatch sets: inside it the scope is the provider's request. Changes nothing that passes.
+which only dispatch sets: inside it the scope is the provider's request; and `attempt`, because failover, which sets
+it, sends a request again. Changes nothing that passes.
 
     <directory>/<provider name>/<model>/<unix ms>-<interception id>.req.txt       the request
                                                                    .resp.txt      the answer, as it streamed
                                                                    .req_error.txt what went wrong instead
     <directory>/<provider name>/passthrough/...                                   routes that are not recorded
+
+Further attempts have their number behind the ID: `<unix ms>-<interception id>.2.req.txt`.
 
 Files are 0600 in directories 0700. Credentials in headers and in the query are masked; bodies are not: dumps hold
 prompts. All disk work happens in one thread beside the event loop. A full disk, or a disk that can't keep up, ends
@@ -65,7 +68,7 @@ def unix_ms() -> int:
 class DumpMiddleware:
     """`directory` is made when it is missing. Raises `ValueError` when it can't be a directory."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({"credential"})
+    requires: ClassVar[frozenset[str]] = frozenset({"credential", "attempt"})
     provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
@@ -88,7 +91,7 @@ class DumpMiddleware:
             await self.app(scope, receive, send)
             return
         exchange = Exchange.of(scope)
-        stem = self._folder(exchange) / f"{self.now_ms()}-{exchange.interception_id or exchange.request_id}"
+        stem = self._folder(exchange) / f"{self.now_ms()}-{_name(exchange)}"
         dump = _Dump(self.writer, stem, scope, receive, send)
         try:
             await self.app(scope, dump.receive, dump.send)
@@ -106,6 +109,11 @@ class DumpMiddleware:
     def close(self) -> None:
         """Wait until everything handed over is on disk."""
         self.writer.close()
+
+
+def _name(exchange: Exchange) -> str:
+    name = exchange.interception_id or exchange.request_id
+    return name if exchange.attempt < 2 else f"{name}.{exchange.attempt}"
 
 
 def _file_name(text: str) -> str:

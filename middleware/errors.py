@@ -16,6 +16,8 @@
     │   ├── ProviderDisabled        503
     │   ├── RecordingFailed         503  failed to record interception
     │   └── ShuttingDown            503
+    ├── KeysExhausted               502  no central key is accepted
+    │   └── KeysRateLimited         429  with Retry-After
     ├── UpstreamUnreachable         502
     │   └── UpstreamBroke           502  after the answer began: seen as a cut, never as an end
     ├── UpstreamTimeout             504  says which of the four timeouts
@@ -140,6 +142,16 @@ class RecordingFailed(Unavailable):
 class ShuttingDown(Unavailable):
     def __init__(self) -> None:
         super().__init__("AI Gateway is shutting down", retry_after_s=5)
+
+
+class KeysExhausted(GatewayError):
+    """The provider accepts no central key that this request may use, which is nothing its caller could mend."""
+
+    status = 502
+
+
+class KeysRateLimited(KeysExhausted):
+    status = 429
 
 
 class UpstreamUnreachable(GatewayError):

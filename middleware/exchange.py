@@ -61,6 +61,8 @@ class Exchange:
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
     credential: Credential | None = None  # dispatch: what went upstream; its repr is masked
+    attempt: int = 0  # failover: 1 for the first; it sets `credential` anew for each
+    bonds: list[str] = field(default_factory=list)  # interception; failover takes them
     client_left: bool = False  # whoever saw it first
 
     @staticmethod

@@ -26,9 +26,17 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import uuid_utils
 
-from middleware.errors import ClientLeft, GatewayError, RecordingFailed, UpstreamTimeout, UpstreamUnreachable
+from middleware.errors import (
+    ClientLeft,
+    GatewayError,
+    KeysExhausted,
+    RecordingFailed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from middleware.exchange import Exchange, Identity, header, with_headers
 from providers.base import (
+    AccountBound,
     Api,
     Fact,
     Headers,
@@ -167,6 +175,7 @@ class _Interception:
         self._hide_usage = False
         self._bytes_left: int | None = None
         self._prompt_told = facts.prompt is None
+        self._answer_id_told = False
         self._failure: ProviderFailure | None = None
         self._error: BaseException | None = None
         self._answered = False
@@ -299,13 +308,22 @@ class _Interception:
     # -- records ----------------------------------------------------------------------------------------------------
 
     def _tell(self, facts: Sequence[Fact]) -> None:
-        if not self._prompt_told and self._reader is not None and self._reader.msg_id:
-            self._tell_prompt()
+        if self._reader is not None and self._reader.msg_id:
+            self._tell_answer_id(self._reader.msg_id)
         for fact in facts:
             if isinstance(fact, ProviderFailure):
                 self._failure = self._failure or fact
+            elif isinstance(fact, AccountBound):
+                self._exchange.bonds.append(fact.bond)
             else:
                 self._emit(self._record(fact))
+
+    def _tell_answer_id(self, msg_id: str) -> None:
+        if not self._answer_id_told:
+            self._answer_id_told = True
+            self._exchange.bonds.append(msg_id)
+        if not self._prompt_told:
+            self._tell_prompt()
 
     def _tell_prompt(self) -> None:
         self._prompt_told = True
@@ -388,7 +406,7 @@ class _Interception:
         error = self._error
         if self._exchange.client_left or isinstance(error, ClientLeft | asyncio.CancelledError):
             return "client_left", None, None
-        if isinstance(error, UpstreamUnreachable | UpstreamTimeout):
+        if isinstance(error, UpstreamUnreachable | UpstreamTimeout | KeysExhausted):
             return "upstream_failed", type(error).__name__, error.message
         if isinstance(error, GatewayError):
             return "refused", type(error).__name__, error.message

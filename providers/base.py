@@ -65,7 +65,13 @@ class ProviderFailure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-Fact: TypeAlias = Usage | ToolCall | Thought | ProviderFailure
+class AccountBound(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer holds something that only the account that made it can read again; `bond` names it."""
+
+    bond: str
+
+
+Fact: TypeAlias = Usage | ToolCall | Thought | ProviderFailure | AccountBound
 
 
 class Reader(Protocol):
@@ -127,6 +133,8 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     correlating_tool_call_id: str | None = None
     session_id: str | None = None
     """A session that only the body names (Claude Code's `metadata.user_id`)."""
+    bound_to: str | None = None
+    """Names what only the account that made it can read: an earlier response, encrypted reasoning."""
     usage_edit: Edit | None = None
     """The edit that asks the provider for usage the client did not ask for; its extra chunk is ours to hide."""
 

@@ -15,11 +15,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from providers.base import Fact, Thought, ToolCall
+from providers.base import AccountBound, Fact, Thought, ToolCall
 from providers.counts import counts_of
 from providers.documents import ABSENT, Loose, items, read, text, written
 from providers.failures import failure
 from providers.flaws import Flaws
+from providers.openai.bonds import bond_of
 from providers.openai.usage import usage_of
 from providers.sse import data_of, name_of
 
@@ -56,6 +57,7 @@ class _Item(msgspec.Struct, frozen=True):
     phase: Loose = None
     content: Loose = None
     summary: Loose = None
+    encrypted_content: Loose = None
     error: Raw = ABSENT
     arguments: Raw = ABSENT
     input: Raw = ABSENT
@@ -125,6 +127,8 @@ def _end_of(msg_id: str, response: _Response) -> Iterable[Fact]:
 def _facts_of(msg_id: str, item: _Item) -> Iterable[Fact]:
     if item.type == "reasoning":
         yield from _thoughts(item.summary, "reasoning_summary")
+        if encrypted := text(item.encrypted_content):
+            yield AccountBound(bond=bond_of(encrypted))
     elif item.type == "message" and item.phase == "commentary":
         yield from _thoughts(item.content, "commentary")
     elif isinstance(item.type, str) and item.type in _INPUTS:

@@ -55,6 +55,7 @@ class Gateway:
             "AI_GATEWAY_PROVIDER_1_NAME": "gpt",
             "AI_GATEWAY_PROVIDER_1_BASE_URL": f"{self.upstream_url}/openai/v1",
             "AI_GATEWAY_PROVIDER_1_KEY": CENTRAL_KEYS["openai"],
+            "AI_GATEWAY_MAX_RETRIES": "0",  # the clients retry themselves
             "AI_GATEWAY_STRUCTURED_LOGGING": "true",
         }
 

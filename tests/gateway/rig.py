@@ -3,7 +3,8 @@
     async with in_process(upstream) as rig: ...                 # no socket at all
     async with on_sockets(upstream, "uvicorn") as rig: ...      # gateway and provider each under a real server
 
-The gateway knows one static token, TOKEN, and two providers, `openai` and `anthropic`, each with a central key.
+The gateway knows one static token, TOKEN, two providers, `openai` and `anthropic`, each with a central key, and no
+retries.
 What it recorded is in `rig.store`, once `settled` or `ended` has waited for it.
 """
 
@@ -119,6 +120,7 @@ def gateway_settings(base_url: str = "http://provider.test", **changes: Any) -> 
         static_token=Secret(TOKEN),
         static_user=USER,
         journal_dir="",
+        max_retries=0,  # a scripted answer is given once; what is tried again is a test of its own
         providers=providers(base_url),
     )
     return Settings(gateway=msgspec.structs.replace(options, **changes))

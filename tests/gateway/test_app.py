@@ -140,21 +140,16 @@ async def test_an_option_that_is_not_acted_on_yet_is_warned_about(
     assert await _warnings(caplog, settings) == [f"{name} is set, but this version does not act on it yet"]
 
 
-async def test_dumps_further_keys_and_missing_providers_are_warned_about(
+async def test_dumps_and_missing_providers_are_warned_about(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Three more things that an operator may not have meant."""
+    """Two more things that an operator may not have meant."""
     assert await _warnings(caplog, gateway_settings(dump_dir=str(tmp_path))) == [
         f"dumps are on: files below {tmp_path} will hold prompts and answers"
     ]
     caplog.clear()
     assert await _warnings(caplog, gateway_settings(providers=())) == [
         "no provider is configured: every request will be answered 404"
-    ]
-    caplog.clear()
-    two = (ProviderOptions(type="openai", name="openai", keys=(Secret("fake-1"), Secret("fake-2"))),)
-    assert await _warnings(caplog, gateway_settings(providers=two)) == [
-        "a provider's second key is set, but this version does not act on it yet"
     ]
 
 

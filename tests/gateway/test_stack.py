@@ -60,8 +60,13 @@ def test_an_empty_stack_is_in_order() -> None:
             "AuthMiddleware needs `errors`, which ErrorsMiddleware sets: put ErrorsMiddleware outside it",
         ),
         (
-            swapped("ProviderDispatch", "DumpMiddleware"),
-            "DumpMiddleware needs `credential`, which ProviderDispatch sets: put ProviderDispatch outside it",
+            swapped("ProviderDispatch", "FailoverMiddleware"),
+            "FailoverMiddleware needs `credential`, which ProviderDispatch sets: "
+            "put ProviderDispatch outside it",
+        ),
+        (
+            swapped("FailoverMiddleware", "DumpMiddleware"),
+            "DumpMiddleware needs `attempt`, which FailoverMiddleware sets: put FailoverMiddleware outside it",
         ),
         (
             without("TelemetryMiddleware"),

@@ -21,6 +21,7 @@ from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware, Unauthorized
 from middleware.exchange import Identity
+from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
@@ -59,6 +60,7 @@ LAYERS: Final[dict[type[Any], Build]] = {
     BodyMiddleware: lambda app, folder: BodyMiddleware(app),
     InterceptionMiddleware: lambda app, folder: InterceptionMiddleware(app, sink=MemoryStore()),
     ProviderDispatch: lambda app, folder: ProviderDispatch(app),
+    FailoverMiddleware: lambda app, folder: FailoverMiddleware(app),
     BedrockMiddleware: lambda app, folder: BedrockMiddleware(app),
     DumpMiddleware: lambda app, folder: DumpMiddleware(app, directory=folder),
 }

@@ -34,6 +34,8 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (errors.UnsupportedCoding("content-encoding br"), 415, "content-encoding br"),
     (errors.NotImplementedByGateway("background is not supported"), 501, "background is not supported"),
     (errors.RecordingFailed(), 503, "failed to record interception"),
+    (errors.KeysExhausted("every key is refused"), 502, "every key is refused"),
+    (errors.KeysRateLimited("every key is rate limited", retry_after_s=7), 429, "every key is rate limited"),
     (errors.UpstreamUnreachable("could not reach"), 502, "could not reach"),
     (
         errors.UpstreamTimeout("first byte", 2.5),

@@ -131,6 +131,12 @@ async def test_dispatch() -> None:
     }
 
 
+async def test_failover() -> None:
+    """The client hears of the second key alone."""
+    client = await call(example("failover").app, http_scope("GET", "/corp/v1/models"))
+    assert (client.status, client.body) == (200, b"hello to example-key-2")
+
+
 async def test_bedrock() -> None:
     """Another path, another body, a signature."""
     body = b'{"model":"claude-x","max_tokens":9}'

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from providers.anthropic.messages import MESSAGES
-from providers.base import Api, Fact, ProviderFailure, Thought, ToolCall, Usage
+from providers.base import AccountBound, Api, Fact, ProviderFailure, Thought, ToolCall, Usage
+from providers.openai.bonds import bond_of
 from providers.openai.chat import CHAT_COMPLETIONS
 from providers.openai.responses import RESPONSES
 
@@ -245,7 +246,8 @@ def _response_usage(msg_id: str) -> Usage:
 
 def _reasoning() -> tuple[Fact, ...]:
     texts = ("**Reading the test**\n\nIt compares bytes.", "**Planning**")
-    return tuple(Thought(content=content, source="reasoning_summary") for content in texts)
+    thoughts = (Thought(content=content, source="reasoning_summary") for content in texts)
+    return *thoughts, AccountBound(bond=bond_of("gAAAAABo"))
 
 
 _COMMENTARY: Final = Thought(content="I'll run the tests first.", source="commentary")

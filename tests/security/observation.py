@@ -101,6 +101,7 @@ def make_settings(
         "DUMP_DIR": str(directory / "dumps"),
         "STRUCTURED_LOGGING": "true",
         "AUTH_CACHE_TTL": "1h",
+        "MAX_RETRIES": "0",
         "STATIC_TOKEN": f"static-{canaries.make('token')}",
         **environ,
     }

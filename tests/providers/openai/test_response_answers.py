@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from providers.base import Fact, ProviderFailure, Thought, ToolCall, Usage
+from providers.base import AccountBound, Fact, ProviderFailure, Thought, ToolCall, Usage
 from providers.openai.response_answers import ResponseEvents, read_answer
+from providers.openai.responses import RESPONSES
 from providers.streaming import StreamReader
 
 
@@ -75,7 +76,7 @@ def test_an_mcp_call_tells_its_server_and_its_error(error: object) -> None:
     [
         {"type": "message", "content": [{"type": "output_text", "text": "x"}]},
         {"type": "message", "phase": "final_answer", "content": [{"type": "output_text", "text": "x"}]},
-        {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+        {"type": "reasoning", "summary": [], "encrypted_content": ["gAAA"]},
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": " "}], "content": [{"text": "x"}]},
         {"type": "function_call_output", "call_id": "c", "output": "x"},
         {"type": "future_call", "call_id": "c"},
@@ -84,8 +85,16 @@ def test_an_mcp_call_tells_its_server_and_its_error(error: object) -> None:
     ],
 )
 def test_other_items_tell_nothing(item: dict[str, object]) -> None:
-    """Model text, encrypted reasoning and unknown items are not recorded."""
+    """Model text, reasoning without a text and unknown items are not recorded."""
     assert read(done(**item)) == []
+
+
+def test_encrypted_reasoning_is_told_as_bound_to_its_account() -> None:
+    """By a name of its content: a request that sends it back has the same one."""
+    encrypted = {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
+    bond = RESPONSES.read_request(json.dumps({"input": [encrypted]}).encode()).bound_to
+    assert bond is not None
+    assert read(done(**encrypted)) == [AccountBound(bond=bond)]
 
 
 def test_thoughts_are_told_part_by_part() -> None:

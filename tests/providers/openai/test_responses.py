@@ -7,6 +7,7 @@ import json
 import pytest
 
 from providers.base import RequestFacts, RequestRefused
+from providers.openai.bonds import bond_of
 from providers.openai.responses import RESPONSES
 from tests.providers.samples import load
 
@@ -98,6 +99,29 @@ def test_a_background_request_is_refused() -> None:
 def test_only_true_is_a_background_request(background: object) -> None:
     """Anything else is the provider's to judge."""
     assert read(background=background, input="x").prompt == "x"
+
+
+def encrypted(content: object) -> dict[str, object]:
+    return {"type": "reasoning", "encrypted_content": content}
+
+
+@pytest.mark.parametrize(
+    ("members", "bond"),
+    [
+        ({"previous_response_id": "resp_1", "conversation": "conv_1"}, "resp_1"),
+        ({"conversation": "conv_1"}, "conv_1"),
+        ({"conversation": {"id": "conv_2"}}, "conv_2"),
+        ({"input": [encrypted("a"), encrypted("b"), {"role": "user", "content": "x"}]}, bond_of("b")),
+        ({"input": [encrypted("a"), encrypted(None)]}, bond_of("a")),
+        ({"input": [{"role": "user", "content": '"encrypted_content"'}]}, None),
+        ({"input": [7, encrypted(7), encrypted("")]}, None),
+        ({"input": "x", "previous_response_id": 7, "conversation": {}}, None),
+        ({"conversation": ["conv_1"], "previous_response_id": ""}, None),
+    ],
+)
+def test_what_only_one_account_can_read_is_named(members: dict[str, object], bond: str | None) -> None:
+    """An earlier response, a stored conversation, or the latest encrypted reasoning; odd shapes name nothing."""
+    assert read(**members).bound_to == bond
 
 
 def test_no_usage_is_asked_for_and_nothing_is_hidden() -> None:

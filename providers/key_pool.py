@@ -1,0 +1,102 @@
+"""The central keys of one instance: which of them a request uses, which rest, and which a conversation stays with.
+
+Primary with fallback: a request gets the first key that isn't resting. A key that was answered 429 rests for as long
+as the provider said, else for a minute; one that was answered 401 for a minute; a rest never gets shorter. What only
+the account that made it can read again (a stored response, encrypted reasoning) is remembered with the key that
+served it, for the latest of them.
+
+Knows no event loop and sends nothing; `clock` counts seconds and never goes back. Keys are named by their place, so
+that no secret passes through here but in `keys`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from providers.secret import Secret
+
+UNAUTHORIZED: Final = 401
+RATE_LIMITED: Final = 429
+REST_S: Final = 60.0
+LONGEST_REST_S: Final = 86_400.0
+"""A provider's slip must not take a key away until the next start."""
+MAX_BONDS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Rest:
+    """Until when a key rests, for each of the two reasons."""
+
+    limited_until: float = -math.inf
+    refused_until: float = -math.inf
+
+    def left_s(self, now: float) -> float:
+        return max(0.0, self.limited_until - now, self.refused_until - now)
+
+
+class KeyPool:
+    """`only` restricts a question to one key: the one that a conversation stays with."""
+
+    def __init__(
+        self, keys: Sequence[Secret], *, clock: Callable[[], float], max_bonds: int = MAX_BONDS
+    ) -> None:
+        if not keys:
+            raise ValueError("a pool needs a key")
+        if max_bonds <= 0:
+            raise ValueError(f"max_bonds must be positive: {max_bonds}")
+        self.keys = tuple(keys)
+        self._clock = clock
+        self._rests = [_Rest() for _ in self.keys]
+        self._bonds: OrderedDict[str, int] = OrderedDict()
+        self._max_bonds = max_bonds
+
+    # -- which key ----------------------------------------------------------------------------------------------------
+
+    def choose(self, only: int | None = None, tried: Collection[int] = ()) -> int | None:
+        """The first key that isn't resting and was not tried yet, or None."""
+        now = self._clock()
+        usable = (key for key in self._among(only) if key not in tried and not self._rests[key].left_s(now))
+        return next(usable, None)
+
+    def rest(self, key: int, status: int, told_s: float | None) -> float:
+        """Let a key rest that was answered 429 or 401; `told_s` is what the answer said. Returns the seconds left."""
+        now, rest = self._clock(), self._rests[key]
+        if status == RATE_LIMITED:
+            rest_s = REST_S if told_s is None else min(told_s, LONGEST_REST_S)
+            rest.limited_until = max(rest.limited_until, now + rest_s)
+        else:
+            rest.refused_until = max(rest.refused_until, now + REST_S)
+        return rest.left_s(now)
+
+    def free_in_s(self, only: int | None = None) -> float:
+        """Seconds until the first of the keys is usable again."""
+        now = self._clock()
+        return min(self._rests[key].left_s(now) for key in self._among(only))
+
+    def limited_for_s(self, only: int | None = None) -> float | None:
+        """Seconds until the first rate limit among the keys ends, or None when no key is rate limited."""
+        now = self._clock()
+        left = (self._rests[key].limited_until - now for key in self._among(only))
+        return min((seconds for seconds in left if seconds > 0), default=None)
+
+    def _among(self, only: int | None) -> Sequence[int]:
+        return range(len(self.keys)) if only is None else (only,)
+
+    # -- conversations ------------------------------------------------------------------------------------------------
+
+    def bind(self, bond: str, key: int) -> None:
+        """Remember which key made what `bond` names; beyond `max_bonds` the one used longest ago is forgotten."""
+        self._bonds[bond] = key
+        self._bonds.move_to_end(bond)
+        if len(self._bonds) > self._max_bonds:
+            self._bonds.popitem(last=False)
+
+    def bound(self, bond: str) -> int | None:
+        """The key that made what `bond` names, or None when that is not known (any more)."""
+        if bond in self._bonds:
+            self._bonds.move_to_end(bond)
+        return self._bonds.get(bond)
