@@ -41,8 +41,14 @@ from middleware.errors import (
 )
 from middleware.exchange import Exchange, with_headers
 from providers.base import Credential, Headers, Provider
-from providers.key_pool import RATE_LIMITED, REST_S, UNAUTHORIZED, KeyPool
-from providers.retries import LONGEST_TOLD_WAIT_S, backoff_s, is_retried, told_wait_s
+from providers.key_pool import RATE_LIMITED, UNAUTHORIZED, KeyPool
+from providers.retries import (
+    LONGEST_BACKOFF_S,
+    LONGEST_TOLD_WAIT_S,
+    backoff_s,
+    is_retried,
+    told_wait_s,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -173,7 +179,9 @@ class _Request:
         if choice.has_another:
             return Again()
         free_in_s = choice.free_in_s
-        guessed = told_s is None and free_in_s >= REST_S
+        guessed = (
+            told_s is None and free_in_s > LONGEST_BACKOFF_S
+        )  # nobody has told that it is worth the wait
         again = self._again(status, free_in_s + EARLY_WAKE_S) if retried and not guessed else None
         return again or choice.exhausted()
 
@@ -186,6 +194,8 @@ class _Request:
         if self._layer.clock() + delay_s - self._began > self._layer.deadline_s:
             return None
         self._retries += 1
+        if self._choice is not None:
+            self._choice.begin_again()
         log.info(
             "trying again",
             extra={**_told(self._exchange), "reason": reason, "delay_s": round(delay_s, 3)},
@@ -271,8 +281,6 @@ class _Choice:
 
     def next(self, scope: Scope) -> Scope:
         """The request with the key of the next attempt. Raises `KeysExhausted`."""
-        if not self.has_another:
-            self._tried.clear()  # a wait lies between; whoever was refused before may be tried again
         key = self._pool.choose(self._only, self._tried)
         if key is None:
             raise self.exhausted()
@@ -296,6 +304,10 @@ class _Choice:
         log.warning(
             "central key rests", extra={**self._told(), "status": status, "seconds": round(rests_s, 3)}
         )
+
+    def begin_again(self) -> None:
+        """After a wait, whoever was refused before may be asked again, unless it rests."""
+        self._tried.clear()
 
     @property
     def has_another(self) -> bool:

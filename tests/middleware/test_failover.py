@@ -443,6 +443,26 @@ async def test_a_rate_limit_of_the_last_key_is_waited_for(
     assert bench.time.slept == slept
 
 
+async def test_a_rest_of_which_nobody_told_is_not_waited_for() -> None:
+    """However little of the minute has passed when the question comes up."""
+    time = Time()
+
+    def ticking() -> float:
+        time.now_s += 0.001
+        return time.now_s
+
+    bench = Bench(429, 429, clock=ticking, sleep=time.sleep)
+    assert outcome(await bench.ask(known_scope(provider=TWO))) == (429, 60)
+    assert time.slept == []
+
+
+async def test_a_later_attempt_may_use_a_key_that_was_tried_before() -> None:
+    """Once it is free again, as a new request would."""
+    bench = Bench(limited(1), told(503, ("retry-after", "2")), 200)
+    assert await bench.ask(known_scope(provider=TWO)) == 200
+    assert (bench.script.key_numbers, bench.time.slept) == ([0, 1, 0], [2.0])
+
+
 # -- conversations ----------------------------------------------------------------------------------------------------
 
 
