@@ -35,6 +35,8 @@ from gateway.settings import Settings
 from gateway.settings_error import SettingsError
 from gateway.stack import LAYERS, Layer, StackError, admitting_layers, closable, compose, outer_layers
 from middleware.errors import GatewayDisabled, ShuttingDown
+from providers.bedrock.provider import BedrockProvider
+from providers.bedrock.signer import KeysUnavailable
 from providers.registry import Registry
 from recorders.drain import Drain
 from recorders.log import structured_log
@@ -119,7 +121,7 @@ class Gateway:
         options = self.options
         observers = [structured_log] if options.structured_logging else []
         sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
-        registry = Registry(provider_from(given, options) for given in options.providers)
+        registry = self._registry = Registry(provider_from(given, options) for given in options.providers)
         parts = Parts(options, registry, self._authenticator, sink)
         outer, admitting = outer_layers(layers), admitting_layers(layers)
         self._shutting_down = compose(outer, _refuse, parts)
@@ -155,7 +157,7 @@ class Gateway:
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Opens store, journal and drain; at the end stores what is waiting, then closes. `app` is the host, if any.
 
-        Raises `StoreError`, `JournalUnusable`.
+        Raises `StoreError`, `JournalUnusable`, `SettingsError`.
         """
         async with contextlib.AsyncExitStack() as stack:
             if self._own_transport is not None:
@@ -164,6 +166,7 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
+            await self._open_signers(stack)
             for layer in closable(self._pipeline):
                 stack.push_async_callback(asyncio.to_thread, layer.close)
             if isinstance(self._authenticator, CachingAuthenticator):
@@ -183,6 +186,16 @@ class Gateway:
                 self._running = False
                 # Callers in this process can hang up just before this; what they asked is still to be recorded.
                 await self._requests.none_left(DRAIN_DEADLINE_S)
+
+    async def _open_signers(self, stack: contextlib.AsyncExitStack) -> None:
+        """Instances on Bedrock need AWS keys. Raises `SettingsError` where there are none, and the start ends."""
+        for provider in self._registry:
+            if isinstance(provider, BedrockProvider):
+                stack.push_async_callback(provider.signer.close)
+                try:
+                    await provider.signer.open()
+                except KeysUnavailable as error:
+                    raise SettingsError(f'provider "{provider.name}" can\'t sign: {error}') from error
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         if self._stopping:

@@ -5,6 +5,7 @@ Imported only where there is such an instance: botocore takes longer to load tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from botocore.session import Session
@@ -18,8 +19,11 @@ from providers.bedrock.signing import AwsKeys
 from providers.options import ProviderOptions
 
 
-def bedrock_provider(given: ProviderOptions) -> BedrockProvider:
-    """Raises `SettingsError` where nothing says for which region to sign, or one half of a key pair is missing."""
+def bedrock_provider(given: ProviderOptions, beta_flags: Mapping[str, tuple[str, ...]]) -> BedrockProvider:
+    """`beta_flags` may go along, each to the models named with it.
+
+    Raises `SettingsError` where nothing says for which region to sign, or one half of a key pair is missing.
+    """
     base_url = given.bedrock_base_url or base_url_of(given.bedrock_region)
     return BedrockProvider(
         type=ANTHROPIC_ON_BEDROCK,
@@ -30,6 +34,7 @@ def bedrock_provider(given: ProviderOptions) -> BedrockProvider:
         models=Models(
             given.bedrock_model or rules.DEFAULT_MODEL,
             given.bedrock_small_fast_model or rules.DEFAULT_SMALL_FAST_MODEL,
+            beta_flags,
         ),
         signer=AwsSigner(_keys(given), _region(given, base_url)),
     )

@@ -89,9 +89,9 @@ def upstream_from(options: GatewayOptions, transport: httpx.AsyncBaseTransport) 
 
 def provider_from(given: ProviderOptions, options: GatewayOptions) -> Provider:
     if given.on_bedrock:
-        raise SettingsError(
-            f'provider "{given.name}" is on Amazon Bedrock, which this version does not speak yet: remove it'
-        )
+        from gateway.bedrock_instance import bedrock_provider  # noqa: PLC0415 - its imports are for this case alone
+
+        return bedrock_provider(given, options.bedrock_beta_flags)
     kind = PROVIDER_TYPES[given.type]
     return Provider(
         type=kind,

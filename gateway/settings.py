@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from gateway.beta_flags import BETA_FLAGS
 from gateway.durations import DAY_S, HOUR_S, MINUTE_S
 from gateway.instances import (
     INSTANCE_KINDS,
@@ -43,6 +44,7 @@ from gateway.options import Help, Option, options_of
 from gateway.settings_error import SettingsError
 from gateway.sizes import MEBIBYTE
 from gateway.sources import Catalogue, Given, Spelling, instance_target, read_sources, spellings
+from providers.bedrock import rules
 from providers.options import ProviderOptions
 from providers.secret import Secret
 
@@ -144,6 +146,13 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         routes(TYPE_NAMES),
         Help("further paths that pass through, by provider type; in text openai=/files,openai=/files/*"),
     ] = {}
+    bedrock_beta_flags: Annotated[
+        Mapping[str, tuple[str, ...]],
+        BETA_FLAGS,
+        Help(
+            "flags of anthropic-beta for Amazon Bedrock, each with the models that know it; in text a,b=opus-4-5"
+        ),
+    ] = msgspec.field(default_factory=lambda: dict(rules.BETA_FLAGS))
     shutdown_grace_s: Annotated[
         float, DURATION, Help("time that running requests have to end at shutdown")
     ] = 30

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from middleware.auth import AuthMiddleware
+from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
@@ -113,6 +114,11 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
         "outermost here: each attempt passes the layers below, and those outside see one answer",
     ),
     # circuit_breaker: inside failover, so that each attempt is counted
+    Layer(
+        BedrockMiddleware,
+        lambda app, p: BedrockMiddleware(app),
+        "inside failover: each attempt is signed anew, and last; outside dump, which shows what was signed",
+    ),
     Layer(
         DumpMiddleware,
         lambda app, p: DumpMiddleware(app, directory=p.options.dump_dir) if p.options.dump_dir else app,

@@ -62,10 +62,15 @@ def messages_scope() -> Any:
         (
             {
                 "providers": (
-                    ProviderOptions(type="anthropic", name="claude-on-aws", bedrock_region="eu-west-1"),
+                    ProviderOptions(
+                        type="anthropic",
+                        name="claude-on-aws",
+                        bedrock_region="eu-west-1",
+                        bedrock_access_keys=(Secret("AKIAFAKE"),),
+                    ),
                 )
             },
-            'provider "claude-on-aws" is on Amazon Bedrock',
+            'provider "claude-on-aws" has one half of an AWS access key pair',
         ),
         ({"providers": (ProviderOptions(type="openai", name="Not A Name"),)}, "'Not A Name'"),
         ({"providers": providers("http://one.test") * 2}, "'openai' is given twice"),

@@ -92,6 +92,7 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "request_stream_usage": ("false", False),
     "upstream_transport": ("httpx", "httpx"),
     "extra_routes": ("openai=/files", {"openai": ("/files",)}),
+    "bedrock_beta_flags": ("a,b=opus-4-5", {"a": (), "b": ("opus-4-5",)}),
     "shutdown_grace": ("6s", 6),
     "auth": ("database", "database"),
     "auth_url": ("https://coder.example/api/v2/users/me", "https://coder.example/api/v2/users/me"),
