@@ -36,6 +36,7 @@ from tests.gateway.rig import (
     gateway_settings,
     providers,
 )
+from tests.servers import SERVERS, Server, serving
 from tests.upstream import Reply, Upstream
 
 KEYS: Final = ("sk-fake-central-key-the-first", "sk-fake-central-key-the-second")
@@ -59,7 +60,7 @@ class Time:
         self.now_s += seconds
 
 
-def timed(time: Time, max_retries: int) -> tuple[Layer, ...]:
+def timed(time: Time, max_retries: int = 2) -> tuple[Layer, ...]:
     """The stack, in which the failover layer has a time of its own."""
     layer = Layer(
         FailoverMiddleware,
@@ -230,6 +231,34 @@ async def test_an_attempt_is_never_recorded_twice_when_all_of_them_fail() -> Non
         ("upstream_failed", 503, "number 2")
     ]
     assert len(store.starts) == 1
+
+
+class Stopped(Time):
+    """Time that never passes; `waited` is set once somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waited.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_client_that_hangs_up_during_a_wait_is_noticed(server: Server) -> None:
+    """By its socket, under either server; the record says that it left, and the provider isn't asked again."""
+    upstream, store, time = Upstream([chat.error(503, "x", "x")]), WatchedStore(), Stopped()
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(upstream), layers=timed(time))
+    async with serving(app, server) as base_url, httpx.AsyncClient(timeout=None) as client:
+        gateway = Rig(app, upstream, store, base_url)
+        url = gateway.url("openai", "/v1/chat/completions")
+        asking = asyncio.create_task(client.post(url, content=CHAT, headers=AUTHORIZATION))
+        await time.waited.wait()
+        asking.cancel()
+        (end,) = (await gateway.ended()).ends
+    assert (end.outcome, end.status) == ("client_left", 499)
+    assert len(upstream.requests) == 1
 
 
 # -- under load, on sockets --------------------------------------------------------------------------------------------

@@ -614,6 +614,14 @@ async def test_a_client_that_leaves_while_nothing_happens_ends_it_at_once() -> N
     assert not client.messages
 
 
+async def test_a_client_that_leaves_an_answer_that_is_given_up_ends_it() -> None:
+    """The upstream says so; no attempt follows."""
+    left = ClientLeft()
+    bench = Bench(Reply(503, steps=(left,)), 200)
+    assert await bench.ask() is left
+    assert len(bench.script.keys) == 1
+
+
 async def test_a_cancellation_ends_the_wait() -> None:
     """A server that shuts down doesn't wait for a provider's bad minute."""
     began, ended = asyncio.Event(), asyncio.Event()
