@@ -137,12 +137,16 @@ class _Request:
         self, layer: FailoverMiddleware, exchange: Exchange, choice: _Choice | None, body: _Replay
     ) -> None:
         self._layer, self._exchange, self._choice, self._body = layer, exchange, choice, body
+        self._credential = exchange.credential
         self._began = layer.clock()
         self._retries = 0
 
     async def run(self, scope: Scope, send: Send) -> None:
         while True:
             self._exchange.attempt += 1
+            self._exchange.credential = (
+                self._credential
+            )  # whatever a layer inside made of it for the last attempt
             inward = scope if self._choice is None else self._choice.next(scope)
             verdict = await _Attempt(self, self._layer, send).run(inward, self._body.receiver())
             if verdict is None:

@@ -27,7 +27,7 @@ from middleware.errors import (
 )
 from middleware.exchange import Exchange
 from middleware.failover import FailoverMiddleware
-from providers.base import Provider
+from providers.base import BEARER, Credential, Provider
 from providers.secret import Secret
 from recorders.records import CredentialKind
 from tests.asgi import Drive, drive
@@ -651,6 +651,28 @@ async def test_nothing_is_sent_for_a_client_that_has_left(answer: Answer, provid
     result = await bench.ask(scope)
     assert result in (answer, UNREACHABLE)
     assert len(bench.script.keys) == 1
+
+
+async def test_each_attempt_begins_with_the_credential_that_the_first_had() -> None:
+    """A layer inside may put there what it signed with, which is of that attempt alone."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope)
+        assert exchange.credential is not None
+        seen.append(exchange.credential.hint)
+        exchange.credential = Credential(BEARER, Secret("fake-credential-of-one-attempt"))
+        await read_body(receive)
+        await send(start(503 if len(seen) < 3 else 200))
+        await send(chunk(b"", more=False))
+
+    time = Time()
+    layer = ProviderDispatch(FailoverMiddleware(app, clock=time.clock, sleep=time.sleep))
+    scope = known_scope()
+    async with drive(layer, scope, body=CHAT_BODY) as client:
+        await client.completed()
+    assert seen == [OPENAI_INSTANCE.keys[0].hint] * 3
+    assert Exchange.of(scope).credential == Credential(BEARER, Secret("fake-credential-of-one-attempt"))
 
 
 async def test_a_body_that_was_not_read_to_its_end_is_read_on_by_the_next_attempt() -> None:
