@@ -22,9 +22,11 @@ import pytest
 from gateway.app import create_app
 from gateway.stack import LAYERS, Layer
 from middleware.failover import FailoverMiddleware
-from providers.secret import Secret
-from tests.answers import anthropic, chat, responses
+from providers.options import ProviderOptions
+from providers.secret import Secret, mask
+from tests.answers import anthropic, bedrock, chat, responses
 from tests.answers.turn import Turn
+from tests.aws_signature import problem
 from tests.gateway.rig import (
     GOVERNANCE,
     TOKEN,
@@ -36,8 +38,9 @@ from tests.gateway.rig import (
     gateway_settings,
     providers,
 )
+from tests.middleware.bedrock import ACCESS_KEY, ACCOUNTS, REGION, SECOND_ACCESS_KEY, SECRETS
 from tests.servers import SERVERS, Server, serving
-from tests.upstream import Reply, Upstream
+from tests.upstream import Received, Reply, Upstream
 
 KEYS: Final = ("sk-fake-central-key-the-first", "sk-fake-central-key-the-second")
 HINTS: Final = ("sk-f...irst", "sk-f...cond")
@@ -79,7 +82,7 @@ async def rig(upstream: Upstream, *, max_retries: int = 2, **changes: Any) -> As
         for each in providers("http://provider.test")
     )
     app = create_app(
-        gateway_settings(providers=pooled, **changes),
+        gateway_settings(**{"providers": pooled, **changes}),
         store=store,
         transport=AppTransport(upstream),
         layers=timed(time, max_retries),
@@ -231,6 +234,34 @@ async def test_an_attempt_is_never_recorded_twice_when_all_of_them_fail() -> Non
         ("upstream_failed", 503, "number 2")
     ]
     assert len(store.starts) == 1
+
+
+async def test_the_next_access_key_signs_where_amazon_bedrock_throttles_the_first() -> None:
+    """Each attempt has a signature of its own, which the provider finds right, and the record names the last."""
+    signed: list[str | None] = []
+
+    def judge(request: Received) -> Reply:
+        assert problem(request, ACCOUNTS, region=REGION) == ""
+        signed.append(next((key for key in SECRETS if key in (request.header("authorization") or "")), None))
+        if len(signed) < 3:
+            return bedrock.error((503, 429)[len(signed) - 1], "ThrottlingException", {"message": "slow down"})
+        return bedrock.reply(TURN, streamed=False)
+
+    instance = ProviderOptions(
+        type="anthropic",
+        name="anthropic",
+        bedrock_base_url="https://bedrock.test",
+        bedrock_region=REGION,
+        bedrock_access_keys=tuple(Secret(key) for key in SECRETS),
+        bedrock_access_key_secrets=tuple(Secret(secret) for secret in SECRETS.values()),
+    )
+    upstream = Upstream(judge)
+    async with rig(upstream, providers=(instance,)) as (gateway, _):
+        answer = await ask(gateway, "/v1/messages", MESSAGES)
+        ((start,), (end,)) = (await gateway.ended()).starts, gateway.store.ends
+    assert (answer.status_code, answer.json()["content"][0]["text"]) == (200, "Hello")
+    assert signed == [ACCESS_KEY, ACCESS_KEY, SECOND_ACCESS_KEY]
+    assert (start.credential_hint, end.credential_hint) == (mask(ACCESS_KEY), mask(SECOND_ACCESS_KEY))
 
 
 class Stopped(Time):
