@@ -2,7 +2,7 @@
 
 Place: innermost on the client side, right around provider dispatch, where the request is clean and known and every
 byte of the answer still passes. Needs the caller, the credential's kind, the route, the body's facts and the identity
-headers; sets `interception_id`.
+headers; sets `interception_id`, and adds to `bonds` what only the account that answered can read again.
 
 The start is recorded before anything goes upstream: when it can't be, the request is refused (503) and nothing was
 sent. Each fact is recorded before the chunk that completed it goes to the client, and the end before the last byte

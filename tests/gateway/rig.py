@@ -3,9 +3,8 @@
     async with in_process(upstream) as rig: ...                 # no socket at all
     async with on_sockets(upstream, "uvicorn") as rig: ...      # gateway and provider each under a real server
 
-The gateway knows one static token, TOKEN, two providers, `openai` and `anthropic`, each with a central key, and no
-retries.
-What it recorded is in `rig.store`, once `settled` or `ended` has waited for it.
+The gateway knows one static token, TOKEN, and two providers, `openai` and `anthropic`, each with a central key, and
+it retries nothing. What it recorded is in `rig.store`, once `settled` or `ended` has waited for it.
 """
 
 from __future__ import annotations
