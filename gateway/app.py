@@ -166,7 +166,7 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
-            await self._open_signers(stack)
+            await self.open_signers(stack)
             for layer in closable(self._pipeline):
                 stack.push_async_callback(asyncio.to_thread, layer.close)
             if isinstance(self._authenticator, CachingAuthenticator):
@@ -187,10 +187,10 @@ class Gateway:
                 # Callers in this process can hang up just before this; what they asked is still to be recorded.
                 await self._requests.none_left(DRAIN_DEADLINE_S)
 
-    async def _open_signers(self, stack: contextlib.AsyncExitStack) -> None:
+    async def open_signers(self, stack: contextlib.AsyncExitStack) -> None:
         """Instances on Bedrock need AWS keys. Raises `SettingsError` where there are none, and the start ends."""
         for provider in self._registry:
-            if isinstance(provider, BedrockProvider):
+            if isinstance(provider, BedrockProvider) and provider.enabled:
                 stack.push_async_callback(provider.signer.close)
                 try:
                     await provider.signer.open()

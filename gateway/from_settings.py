@@ -139,6 +139,9 @@ def warnings_for(settings: Settings, *, own_store: bool) -> Iterator[str]:
         yield "no provider is configured: every request will be answered 404"
     if not own_store and settings.origin("retention") != DEFAULT:
         yield "retention is set, but the store is the host's, which deletes old records itself"
+    for provider in options.providers:
+        if provider.on_bedrock and (provider.keys or provider.base_url):
+            yield f'provider "{provider.name}" is on Amazon Bedrock: its key and base URL for Anthropic are not used'
     for name in LATER:
         if settings.origin(name) != DEFAULT:
             yield f"{name} is set, but this version does not act on it yet"

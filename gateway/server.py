@@ -10,6 +10,7 @@ share one: each is a process of its own that inherits the socket by its number.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -88,11 +89,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def try_out(app: Gateway) -> None:
-    """Open the database, bring it up to date, and close it again. Raises `StoreError`."""
-    try:
+    """Open the database, bring it up to date, fetch AWS keys where they are needed, and close all of it again.
+
+    Raises `StoreError`, `SettingsError`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(app.store.close)
         await app.store.open()
-    finally:
-        await app.store.close()
+        await app.open_signers(stack)
 
 
 async def serve(

@@ -109,6 +109,6 @@ async def command(
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without settings, vendor keys and proxies, and with the checkout on the path."""
-    foreign = re.compile(r"(CODER|AI_GATEWAY|OPENAI|ANTHROPIC)_|.*_proxy$", re.IGNORECASE)
+    foreign = re.compile(r"(CODER|AI_GATEWAY|OPENAI|ANTHROPIC|AWS)_|.*_proxy$", re.IGNORECASE)
     kept = {name: value for name, value in os.environ.items() if not foreign.match(name)}
     return kept | {"PYTHONPATH": str(ROOT)}

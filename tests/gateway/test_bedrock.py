@@ -15,7 +15,7 @@ import anthropic
 import pytest
 
 from gateway.app import create_app
-from gateway.from_settings import provider_from
+from gateway.from_settings import provider_from, warnings_for
 from gateway.settings_error import SettingsError
 from providers.bedrock.provider import BedrockProvider
 from providers.options import ProviderOptions
@@ -339,6 +339,14 @@ async def test_a_start_without_credentials_ends_with_one_sentence(
     )
 
 
+async def test_a_disabled_instance_needs_no_credentials(aws_environment: pytest.MonkeyPatch) -> None:
+    """It signs nothing."""
+    off = on_bedrock(enabled=False, bedrock_access_keys=(), bedrock_access_key_secrets=())
+    async with in_process(judged(), providers=(off,)) as rig:
+        scope = http_scope("POST", f"{PREFIX}/anthropic/v1/messages", headers=AUTHORIZATION)
+        assert (await call(rig.app, scope, BODY)).status == 503
+
+
 def instance(**changes: Any) -> BedrockProvider:
     settings = gateway_settings()
     made = provider_from(on_bedrock(**changes), settings.gateway)
@@ -367,6 +375,15 @@ def test_half_a_pair_is_refused_to_a_host_too() -> None:
     """Settings from a file are judged before; these came from code."""
     with pytest.raises(SettingsError, match="one half"):
         instance(bedrock_access_key_secrets=())
+
+
+def test_what_an_instance_on_bedrock_has_no_use_for_is_warned_about() -> None:
+    """Whoever gives Anthropic's key beside a region may not have meant it."""
+    given = on_bedrock(keys=(Secret("fake-key-of-anthropics"),))
+    for providers, warnings in (((given,), 1), ((on_bedrock(),), 0)):
+        told = list(warnings_for(gateway_settings(providers=providers), own_store=True))
+        assert len([sentence for sentence in told if "are not used" in sentence]) == warnings
+        assert "fake-key" not in str(told)
 
 
 def test_models_are_the_instances_or_the_defaults() -> None:

@@ -130,6 +130,22 @@ async def test_settings_that_cannot_work_are_one_clear_sentence(
     assert "fakepassword" not in line
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_lack_of_aws_credentials_is_one_clear_sentence(tmp_path: Path, workers: str) -> None:
+    """Also of a supervisor, which would otherwise start workers in vain."""
+    nowhere = {name: str(tmp_path / "none") for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")}
+    environment = {
+        **nowhere,
+        "HOME": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AI_GATEWAY_PROVIDER_0_TYPE": "anthropic",
+        "AI_GATEWAY_PROVIDER_0_BEDROCK_REGION": "eu-central-1",
+    }
+    status, line = await _refusal(tmp_path, "--port", "0", "--workers", workers, **environment)
+    assert status == 2
+    assert line.startswith('ai-gateway: provider "anthropic" can\'t sign: AWS\'s default chain has no credentials')
+
+
 async def test_a_database_that_cannot_be_opened_is_one_clear_sentence(tmp_path: Path) -> None:
     """Exit status 1: trying again may help."""
     (tmp_path / "file").write_text("in the way", "utf-8")
