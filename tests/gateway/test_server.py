@@ -143,7 +143,9 @@ async def test_a_lack_of_aws_credentials_is_one_clear_sentence(tmp_path: Path, w
     }
     status, line = await _refusal(tmp_path, "--port", "0", "--workers", workers, **environment)
     assert status == 2
-    assert line.startswith('ai-gateway: provider "anthropic" can\'t sign: AWS\'s default chain has no credentials')
+    assert line.startswith(
+        "ai-gateway: provider \"anthropic\" can't sign: AWS's default chain has no credentials"
+    )
 
 
 async def test_a_database_that_cannot_be_opened_is_one_clear_sentence(tmp_path: Path) -> None:
