@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from gateway import account_commands, config_show, demo, purge_command, server, session_commands
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
+from gateway.reload import Reloader, hold_hangups
 from gateway.settings import Settings, SettingsError, load
 from gateway.stack import StackError
 from recorders.log import configure_logging
@@ -96,6 +97,7 @@ def _add(
 
 
 def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
+    hold_hangups()
     configure_logging(settings.log_human, settings.log_json)
     if settings.workers > 1 and args.listen_fd is None:
         # What can't work is refused once, here, and not by each worker for ever.
@@ -103,9 +105,14 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
         with server.listen(settings.host, settings.port) as listener:
             return server.supervise(server.worker_command(argv), settings.workers, listener)
     app = create_app(settings)
+    reloader = Reloader(
+        app,
+        partial(load, flags_of(args), config=args.config),
+        watched=args.config if settings.reload_on_change else None,
+    )
     with server.listener_of(args.listen_fd, settings) as listener:
         supervised = args.listen_fd is not None
-        server.run(partial(server.serve, app, settings, listener, supervised=supervised))
+        server.run(partial(server.serve, app, settings, listener, supervised=supervised, reloader=reloader))
     return 0
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,19 +25,20 @@ from gateway.from_settings import (
     authenticator_from,
     database_from,
     journal_from,
-    provider_from,
+    registry_from,
     transport_from,
     upstream_from,
     warnings_for,
 )
 from gateway.parts import Parts
+from gateway.reload import needing_restart, with_reloaded
 from gateway.running import RunningRequests
 from gateway.settings import Settings
 from gateway.settings_error import SettingsError
 from gateway.stack import LAYERS, Layer, StackError, admitting_layers, closable, compose, outer_layers
 from middleware.errors import GatewayDisabled, ShuttingDown
 from providers.bedrock.provider import BedrockProvider
-from providers.bedrock.signer import KeysUnavailable
+from providers.bedrock.signer import KeysUnavailable, Signer
 from providers.registry import Registry
 from recorders.drain import Drain
 from recorders.log import structured_log
@@ -113,6 +115,8 @@ class Gateway:
         self._compose(layers, transport)
         self._lifespan_router = Router(lifespan=self.lifespan)
         self._requests = RunningRequests()
+        # Weakly: a signer that a reload has replaced goes with the last request that signs with it.
+        self._signers: weakref.WeakSet[Signer] = weakref.WeakSet()
         self._running = False
         self._stopping = False
 
@@ -121,7 +125,7 @@ class Gateway:
         options = self.options
         observers = [structured_log] if options.structured_logging else []
         sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
-        registry = self._registry = Registry(provider_from(given, options) for given in options.providers)
+        registry = self._registry = registry_from(options)
         parts = Parts(options, registry, self._authenticator, sink)
         outer, admitting = outer_layers(layers), admitting_layers(layers)
         self._shutting_down = compose(outer, _refuse, parts)
@@ -187,15 +191,45 @@ class Gateway:
                 # Callers in this process can hang up just before this; what they asked is still to be recorded.
                 await self._requests.none_left(DRAIN_DEADLINE_S)
 
+    async def reload(self, settings: Settings) -> list[str]:
+        """Serve new requests with the providers of `settings`; those that run keep the ones they were routed to.
+
+        Returns the names of changed options that only a restart applies; here they stay as they were. Raises
+        `SettingsError`, and then nothing has changed. One at a time.
+        """
+        options = settings.gateway
+        try:
+            # In a thread: what is on Bedrock loads botocore, which looks into files.
+            registry = await asyncio.to_thread(registry_from, options)
+        except SettingsError:
+            raise
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        await self._open_signers(registry)
+        left = needing_restart(self.settings, settings)
+        self.settings = with_reloaded(self.settings, options)
+        self.options = self.settings.gateway
+        self._registry.take_over(registry)
+        return left
+
     async def open_signers(self, stack: contextlib.AsyncExitStack) -> None:
         """Instances on Bedrock need AWS keys. Raises `SettingsError` where there are none, and the start ends."""
-        for provider in self._registry:
+        stack.push_async_callback(self._close_signers)
+        await self._open_signers(self._registry)
+
+    async def _open_signers(self, registry: Registry) -> None:
+        for provider in registry:
             if isinstance(provider, BedrockProvider) and provider.enabled:
-                stack.push_async_callback(provider.signer.close)
+                self._signers.add(provider.signer)
                 try:
                     await provider.signer.open()
                 except KeysUnavailable as error:
                     raise SettingsError(f'provider "{provider.name}" can\'t sign: {error}') from error
+
+    async def _close_signers(self) -> None:
+        """Also those of instances that a reload has replaced, as far as a request still had them."""
+        for signer in list(self._signers):
+            await signer.close()
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         if self._stopping:

@@ -21,7 +21,7 @@ from gateway.settings_error import SettingsError
 from middleware.upstream import Timeouts, Upstream
 from providers.base import Endpoint, Provider
 from providers.options import ProviderOptions
-from providers.registry import PROVIDER_TYPES
+from providers.registry import PROVIDER_TYPES, Registry
 from recorders.disk_journal import DiskJournal
 from recorders.journal import MEBIBYTE, Journal, MemoryJournal
 from recorders.stores.database import Database
@@ -85,6 +85,11 @@ def upstream_from(options: GatewayOptions, transport: httpx.AsyncBaseTransport) 
         on_client_left=options.client_left,
         drain_s=options.client_left_drain_timeout_s,
     )
+
+
+def registry_from(options: GatewayOptions) -> Registry:
+    """Raises `ValueError`, as a `SettingsError` where an instance lacks something."""
+    return Registry(provider_from(given, options) for given in options.providers)
 
 
 def provider_from(given: ProviderOptions, options: GatewayOptions) -> Provider:

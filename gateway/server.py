@@ -1,7 +1,7 @@
 """Runs the gateway under hypercorn, with uvloop where it is installed.
 
 One signal (SIGTERM or SIGINT) ends it in order: no new connections, running answers have `shutdown_grace_s` to end,
-then what is recorded is stored. A second signal ends it at once.
+then what is recorded is stored. A second signal ends it at once. SIGHUP reads the settings again (`gateway.reload`).
 
 The listening socket is made here, so that an address that is taken is one clear sentence, and so that several workers
 share one: each is a process of its own that inherits the socket by its number.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup
 from gateway.settings import Settings
 
 try:
@@ -100,18 +101,24 @@ async def try_out(app: Gateway) -> None:
 
 
 async def serve(
-    app: Gateway, settings: Settings, listener: socket.socket, *, supervised: bool = False
+    app: Gateway,
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    supervised: bool = False,
+    reloader: Reloader | None = None,
 ) -> None:
     """Serve until a signal comes. Signals are this process's: call it from the main thread.
 
-    A `supervised` process ends as well when its standard input does, because then its supervisor is gone.
+    A `supervised` process ends as well when its standard input does, because then its supervisor is gone. Without a
+    `reloader` SIGHUP is left alone.
 
     The lifespan is entered here and not by hypercorn, so that what goes wrong in it comes out as it was raised.
     """
     stop = _stop_signal(app.refuse_new_requests)
     if supervised:
         _stop_with_supervisor(app.refuse_new_requests, stop)
-    async with app.lifespan():
+    async with app.lifespan(), _reloading(reloader):
         host, port = listener.getsockname()[:2]
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
@@ -136,6 +143,13 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     # Its debug lines hold every header of an HTTP/2 request.
     logging.getLogger("hpack").setLevel(logging.INFO)
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+
+
+def _reloading(reloader: Reloader | None) -> contextlib.AbstractAsyncContextManager[None]:
+    if reloader is None:
+        return contextlib.nullcontext()
+    listen_for_hangups(reloader)
+    return reloader.running()
 
 
 def _without_lifespan(app: ASGIApp) -> ASGIApp:
@@ -183,7 +197,10 @@ def _stop_with_supervisor(on_stop: Callable[[], None], stop: asyncio.Event) -> N
 
 
 def supervise(command: Sequence[str], workers: int, listener: socket.socket) -> int:
-    """Run `workers` processes of `command` on the listener; replace one that dies; pass signals on. The exit status."""
+    """Run `workers` processes of `command` on the listener; replace one that dies; pass signals on. The exit status.
+
+    SIGHUP is passed on as well, once a worker that has just started can take it: it is born with the signal held.
+    """
     return _Supervisor(command, workers, listener).run()
 
 
@@ -195,12 +212,15 @@ class _Supervisor:
         self._stopping = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: self._signals.append(number))
+        hold_hangups()
         self._processes = [self._start() for _ in range(workers)]
 
     def run(self) -> int:
         while any(process.poll() is None for process in self._processes) or not self._stopping:
             while self._signals:
-                self._pass_on(self._signals.pop(0))
+                self._end(self._signals.pop(0))
+            if took_hangup():
+                self._pass_on(signal.SIGHUP)
             self._replace_the_dead()
             time.sleep(TICK_S)
         return max((_status(process) for process in self._processes), default=0)
@@ -215,9 +235,12 @@ class _Supervisor:
             start_new_session=True,
         )
 
-    def _pass_on(self, number: int) -> None:
+    def _end(self, number: int) -> None:
         self._stopping = True
         self._listener.close()  # or the kernel would go on taking connections that nobody serves
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(number)

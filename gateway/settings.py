@@ -180,6 +180,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, TEXT, Help("address to listen on")] = "127.0.0.1"
     port: Annotated[int, whole_number(0, 65535), Help("port to listen on; 0: any free one")] = 4001
     workers: Annotated[int, whole_number(1, 1024), Help("processes that serve")] = 1
+    reload_on_change: Annotated[
+        bool, SWITCH, Help("read the file of --config again when it changes, as SIGHUP does")
+    ] = False
     log_human: Annotated[str, TEXT, Help("file for the log as text; empty: none")] = "/dev/stderr"
     log_json: Annotated[str, TEXT, Help("file for the log as JSON lines; empty: none")] = ""
     gateway: GatewayOptions = GatewayOptions()

@@ -30,7 +30,10 @@ _AMBIGUOUS: Final = re.compile(
 
 
 class Registry:
-    """The configured instances. Raises `ValueError` on an invalid or doubled name."""
+    """The configured instances. Raises `ValueError` on an invalid or doubled name.
+
+    Whoever holds it sees others after `take_over`; a `Provider` that was located before stays what it is.
+    """
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._providers: dict[str, Provider] = {}
@@ -48,6 +51,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._providers)
+
+    def take_over(self, other: Registry) -> None:
+        """Hold the instances of `other` from now on, all at once."""
+        self._providers = other._providers
 
     def locate(self, scope: Mapping[str, Any]) -> tuple[Provider, str] | None:
         """The instance that the path names and what follows its name, or None."""

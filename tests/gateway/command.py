@@ -49,6 +49,14 @@ class Process:
         """The first line on standard error that matches, as soon as it is written."""
         return await self._line(self.log, pattern)
 
+    async def logged_times(self, pattern: str, times: int) -> None:
+        """Return when that many lines on standard error match."""
+        await self._changes.until(
+            lambda: sum(bool(re.search(pattern, line)) for line in self.log) >= times,
+            f"{times} lines of {pattern!r}",
+            patience_s=PATIENCE_S,
+        )
+
     async def printed(self, pattern: str) -> re.Match[str]:
         """The first line on standard output that matches, as soon as it is written."""
         return await self._line(self.out, pattern)

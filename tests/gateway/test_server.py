@@ -80,8 +80,10 @@ def _document(folder: Path, provider_url: str, settings: dict[str, Any]) -> dict
         "database_url": f"sqlite:///{folder / 'gateway.db'}",
         "providers": [{"type": "anthropic", "base_url": provider_url, "key": "sk-fake-central"}],
     }
-    workers = settings.pop("workers", 1)
-    return {"workers": workers, "ai_gateway": section | settings}
+    process: dict[str, Any] = {
+        name: settings.pop(name) for name in ("workers", "reload_on_change") if name in settings
+    }
+    return {**process, "ai_gateway": section | settings}
 
 
 # -- it does not start ----------------------------------------------------------------------------------------------

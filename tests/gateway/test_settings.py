@@ -57,6 +57,7 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("8080", 8080),
     "workers": ("4", 4),
+    "reload_on_change": ("true", True),
     "log_human": ("/var/log/gateway.log", "/var/log/gateway.log"),
     "log_json": ("/var/log/gateway.jsonl", "/var/log/gateway.jsonl"),
     "enabled": ("false", False),
