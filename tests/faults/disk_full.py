@@ -128,7 +128,8 @@ async def _without_database(report: Report, folder: Path, disk: Path, requests: 
         report.did("SQLite on a full disk:")
         report.require(set(statuses.values()) == {200}, f"statuses {sorted(set(statuses.values()))}")
         assert one.process is not None
-        await one.process.logged("storing records failed")  # nobody waits for the drain, so it may come to it later
+        # Nobody waits for the drain, so it may come to it later.
+        await one.process.logged("storing records failed")
         _names(report, one, disk)
         make_room(disk)
         report.require(await one.stop() == 0, "it didn't end in order")
