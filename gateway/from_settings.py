@@ -34,12 +34,7 @@ JOURNAL_FILE_BYTES: Final = 16 * MEBIBYTE
 JOURNAL_RESERVE_BYTES: Final = 64 * MEBIBYTE
 MEMORY_JOURNAL_BYTES: Final = 64 * MEBIBYTE
 
-LATER: Final = (
-    "max_concurrency",
-    "rate_limit",
-    "circuit_breaker_enabled",
-    "chat_routing_enabled",
-)
+LATER: Final = ("chat_routing_enabled",)
 
 
 def database_from(options: GatewayOptions) -> Database:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
+from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware
@@ -24,13 +25,16 @@ from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
+from middleware.limits import LimitsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
+from providers.circuit import CircuitRules
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.parts import Parts
+    from gateway.settings import GatewayOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,15 @@ CLIENT_SIDE: Final[tuple[Layer, ...]] = (
         lambda app, p: RouteMiddleware(app, locator=p.registry),
         "before body: nothing is read for a request that will be refused",
     ),
-    # limits: here, after the caller and the route are known and before a body is read
+    Layer(
+        LimitsMiddleware,
+        lambda app, p: _limited(app, p.options),
+        "after auth and route: strangers and unknown routes use up nothing; before body: nothing is read in vain",
+    ),
     Layer(
         BodyMiddleware,
         lambda app, p: BodyMiddleware(app, max_bytes=p.options.max_body_bytes),
-        "after route; outside interception, which needs the facts of the body",
+        "after route and limits; outside interception, which needs the facts of the body",
     ),
     Layer(
         InterceptionMiddleware,
@@ -113,7 +121,11 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
         ),
         "outermost here: each attempt passes the layers below, and those outside see one answer",
     ),
-    # circuit_breaker: inside failover, so that each attempt is counted
+    Layer(
+        CircuitBreakerMiddleware,
+        lambda app, p: _spared(app, p.options),
+        "inside failover: each attempt is counted; outside bedrock and dump: a refused one is neither signed nor sent",
+    ),
     Layer(
         BedrockMiddleware,
         lambda app, p: BedrockMiddleware(app),
@@ -127,6 +139,24 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
 )
 
 LAYERS: Final = CLIENT_SIDE + UPSTREAM_SIDE
+
+
+def _limited(app: ASGIApp, options: GatewayOptions) -> ASGIApp:
+    if not options.max_concurrency and not options.rate_limit:
+        return app
+    return LimitsMiddleware(app, max_concurrency=options.max_concurrency, rate_limit=options.rate_limit)
+
+
+def _spared(app: ASGIApp, options: GatewayOptions) -> ASGIApp:
+    if not options.circuit_breaker_enabled:
+        return app
+    rules = CircuitRules(
+        failure_threshold=options.circuit_breaker_failure_threshold,
+        interval_s=options.circuit_breaker_interval_s,
+        timeout_s=options.circuit_breaker_timeout_s,
+        max_requests=options.circuit_breaker_max_requests,
+    )
+    return CircuitBreakerMiddleware(app, rules=rules)
 
 
 class StackError(ValueError):

@@ -6,6 +6,7 @@ They are imported from here for composing. `gateway.stack` has them in their ord
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
+from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware
@@ -13,6 +14,7 @@ from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
+from middleware.limits import LimitsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
 from middleware.upstream import Upstream
@@ -21,12 +23,14 @@ __all__ = [
     "AuthMiddleware",
     "BedrockMiddleware",
     "BodyMiddleware",
+    "CircuitBreakerMiddleware",
     "DumpMiddleware",
     "ErrorsMiddleware",
     "FailoverMiddleware",
     "GovernanceMiddleware",
     "HeaderStripMiddleware",
     "InterceptionMiddleware",
+    "LimitsMiddleware",
     "ProviderDispatch",
     "RouteMiddleware",
     "TelemetryMiddleware",

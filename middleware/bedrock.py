@@ -1,9 +1,10 @@
 """Speaks to Amazon Bedrock for the clients of an Anthropic instance that lives there.
 
 Place: on the upstream side, inside whatever tries again, because each attempt is signed anew; outside dump, so that
-what is dumped is what was sent. Needs `credential`, and `attempt`, which whoever tries again sets; reads `provider`,
-`credential_kind` and `facts`. Puts the access key that signed into `credential`, so that the record can name it.
-Requests to other providers pass untouched.
+what is dumped is what was sent; inside the circuit breaker too, so that what it refuses is not signed. Needs
+`credential`, and `attempt`, which whoever tries again sets, and `circuit`; reads `provider`, `credential_kind` and
+`facts`. Puts the access key that signed into `credential`, so that the record can name it. Requests to other providers
+pass untouched.
 
 Going up it turns path, body and beta flags into Bedrock's and signs the result, last. A user's own credential must be
 an Amazon Bedrock API key; it goes as the bearer that it is, and nothing is signed. Coming down, the event stream
@@ -41,7 +42,7 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 class BedrockMiddleware:
     """Has no options: what there is to choose belongs to the instance (`BedrockProvider`)."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({"credential", "attempt"})
+    requires: ClassVar[frozenset[str]] = frozenset({"credential", "attempt", "circuit"})
     provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,8 +1,9 @@
 """Reads the request body, once and bounded, and replays it inward.
 
-Place: after route, so that no body is read for a request that will be refused; outside interception, which needs the
-facts. Sets `body` and, on recorded routes, `facts`. Refuses a body over the limit (413), one that is not JSON on a
-recorded route (400), and a content coding it can't look into there (415). The bytes themselves are never changed.
+Place: after route and limits, so that no body is read for a request that will be refused; outside interception, which
+needs the facts. Sets `body` and, on recorded routes, `facts`. Refuses a body over the limit (413), one that is not
+JSON on a recorded route (400), and a content coding it can't look into there (415). The bytes themselves are never
+changed.
 
 After the body, `receive` is the server's own again: the layer that waits for the provider watches it for the client.
 """
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class BodyMiddleware:
     """`max_bytes` bounds the body as sent, and as decoded where a recorded route is asked with a coded one."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({"route"})
+    requires: ClassVar[frozenset[str]] = frozenset({"route", "admitted"})
     provides: ClassVar[frozenset[str]] = frozenset({"body", "facts"})
 
     def __init__(self, app: ASGIApp, *, max_bytes: int = 32 * 1024 * 1024) -> None:

@@ -2,7 +2,8 @@
 
 Place: right before the upstream, so that what is dumped is what was sent, attempt by attempt. Needs `credential`,
 which only dispatch sets: inside it the scope is the provider's request; and `attempt`, because failover, which sets
-it, sends a request again. Changes nothing that passes.
+it, sends a request again; and `circuit`, because what a circuit breaker refuses was not sent. Changes nothing that
+passes.
 
     <directory>/<provider name>/<model>/<unix ms>-<interception id>.req.txt       the request
                                                                    .resp.txt      the answer, as it streamed
@@ -68,7 +69,7 @@ def unix_ms() -> int:
 class DumpMiddleware:
     """`directory` is made when it is missing. Raises `ValueError` when it can't be a directory."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({"credential", "attempt"})
+    requires: ClassVar[frozenset[str]] = frozenset({"credential", "attempt", "circuit"})
     provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(

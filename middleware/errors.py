@@ -14,8 +14,11 @@
     ├── Unavailable                 503  with Retry-After where it helps
     │   ├── AuthorityUnreachable    503  could not connect to authority
     │   ├── ProviderDisabled        503
+    │   ├── AtCapacity              503
+    │   ├── CircuitOpen             503  circuit breaker is open
     │   ├── RecordingFailed         503  failed to record interception
     │   └── ShuttingDown            503
+    ├── RateLimited                 429  with Retry-After
     ├── KeysExhausted               502  no central key is accepted
     │   └── KeysRateLimited         429  with Retry-After
     ├── UpstreamUnreachable         502
@@ -134,6 +137,18 @@ class ProviderDisabled(Unavailable):
         super().__init__(f'provider_disabled: AI provider "{name}" is disabled')
 
 
+class AtCapacity(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("AI Gateway is currently at capacity. Please try again later.")
+
+
+class CircuitOpen(Unavailable):
+    """The provider failed too often of late and is not asked; no error of the provider's, so failover lets it pass."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("circuit breaker is open", retry_after_s=retry_after_s)
+
+
 class RecordingFailed(Unavailable):
     def __init__(self) -> None:
         super().__init__("failed to record interception", retry_after_s=5)
@@ -142,6 +157,13 @@ class RecordingFailed(Unavailable):
 class ShuttingDown(Unavailable):
     def __init__(self) -> None:
         super().__init__("AI Gateway is shutting down", retry_after_s=5)
+
+
+class RateLimited(GatewayError):
+    status = 429
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("You've been rate limited. Please try again later.", retry_after_s=retry_after_s)
 
 
 class KeysExhausted(GatewayError):

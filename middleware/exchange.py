@@ -57,11 +57,13 @@ class Exchange:
     identity_headers: Headers = field(default_factory=list, repr=False)  # header_strip
     provider: Provider | None = None  # route
     route: Route | None = None  # route
+    admitted: bool = False  # limits
     body: bytes | None = field(default=None, repr=False)  # body
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
     credential: Credential | None = None  # dispatch: what went upstream; its repr is masked
     attempt: int = 0  # failover: 1 for the first; it sets `credential` anew for each
+    circuit: str = ""  # circuit_breaker: the name of the one that the attempt passes
     bonds: list[str] = field(default_factory=list)  # interception; failover takes them
     client_left: bool = False  # whoever saw it first
 

@@ -245,6 +245,8 @@ class ProviderType:
     client_prefix: str = ""
     """The part of a client's base URL that the upstream base URL brings itself (`/v1` for openai)."""
     byok_only: bool = False
+    failing_statuses: frozenset[int] = frozenset({503, 504})
+    """Answers which say that the provider itself is in trouble, for a circuit breaker to count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from providers.base import BEARER, X_API_KEY, Endpoint, ProviderType
 POST: Final = frozenset({"POST"})
 GET: Final = frozenset({"GET"})
 ANY: Final = frozenset({"*"})
+FAILING: Final = frozenset({503, 504, 529})
+"""529 is Anthropic's own word for overloaded (https://docs.claude.com/en/api/errors)."""
 
 ANTHROPIC: Final = ProviderType(
     name="anthropic",
@@ -24,4 +26,5 @@ ANTHROPIC: Final = ProviderType(
     ),
     slots=(X_API_KEY, BEARER),
     error_body=error_body,
+    failing_statuses=FAILING,
 )

@@ -13,6 +13,7 @@ from typing import Final
 
 from providers.anthropic.errors import error_body
 from providers.anthropic.messages import MESSAGES
+from providers.anthropic.provider import FAILING
 from providers.base import BEARER, X_API_KEY, Endpoint, Provider, ProviderType
 from providers.bedrock.request import Models
 from providers.bedrock.signer import Signer
@@ -23,6 +24,7 @@ ANTHROPIC_ON_BEDROCK: Final = ProviderType(
     endpoints=(Endpoint(frozenset({"POST"}), "/v1/messages", MESSAGES),),
     slots=(BEARER, X_API_KEY),
     error_body=error_body,
+    failing_statuses=FAILING,
 )
 
 _REGION: Final = re.compile(

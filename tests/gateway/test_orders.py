@@ -1,9 +1,9 @@
 """The order of the layers: whatever the declarations allow behaves the same, and everything else is refused.
 
-Twelve layers have 479,001,600 orders. The check reads a list from the outside in and refuses at the first layer that
-can't stand where it does, so all orders that begin alike up to that layer get the same answer. Walking the tree of
-beginnings therefore covers every order: its leaves are the allowed orders, and the shortest refused beginnings, each
-tried here with two different ends. A seeded sample of whole orders checks that argument itself.
+Fourteen layers have 87,178,291,200 orders. The check reads a list from the outside in and refuses at the first layer
+that can't stand where it does, so all orders that begin alike up to that layer get the same answer. Walking the tree
+of beginnings therefore covers every order: its leaves are the allowed orders, and the shortest refused beginnings,
+each tried here with two different ends. A seeded sample of whole orders checks that argument itself.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import pytest
 
 from gateway.app import create_app
 from gateway.stack import LAYERS, Layer, StackError, check_order
+from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.errors import AuthorityUnreachable, Unauthorized
 from middleware.exchange import Identity
+from middleware.limits import LimitsMiddleware
+from providers.circuit import CircuitRules
 from providers.secret import Secret
 from tests.answers import anthropic, chat, responses
 from tests.answers.turn import ToolUse, Turn
@@ -134,6 +137,8 @@ ASKS: Final = {
     "a request with a user's key": Ask(200, target="/anthropic/v1/messages", headers=BYOK, body=MESSAGES),
     "a governance header without a user's key": Ask(200, headers=[(GOVERNANCE, TOKEN)]),
     "an error of the provider": Ask(429, body=b'{"model":"limited"}'),
+    "a provider that is overloaded": Ask(503, body=b'{"model":"overloaded"}'),
+    "a circuit that this has opened": Ask(503, body=b'{"model":"overloaded"}'),
     "a redirect of the provider": Ask(307, body=b'{"model":"elsewhere"}'),
     "an answer that breaks off": Ask(0, body=b'{"model":"cut","stream":true}'),
     "no token": Ask(400, headers=[]),
@@ -157,6 +162,16 @@ WITHOUT_BYOK: Final = {
 }
 
 
+TOO_MANY: Final = {
+    "the last one of this second": Ask(200),
+    "one too many": Ask(429),
+    "one too many that is too large as well": Ask(429, body=b'{"a":"' + b"x" * 5000 + b'"}'),
+    "an unknown route counts for nothing": Ask(404, target="/openai/v1/files"),
+    "a bad token counts for nothing": Ask(403, headers=[("x-api-key", "fakewrong00-wrong")]),
+    "a probe": Ask(200, "HEAD", "/anthropic", [], b""),
+}
+
+
 def script(request: Received) -> Reply:
     """Answers by what is asked: the path chooses the format, the model the trouble."""
     if request.method == "GET":
@@ -168,6 +183,8 @@ def script(request: Received) -> Reply:
     asked = json.loads(request.body)
     if asked["model"] == "limited":
         return chat.error(429, "rate_limit", "slow down", retry_after_s=3)
+    if asked["model"] == "overloaded":
+        return chat.error(503, "server_error", "come again")
     if asked["model"] == "elsewhere":
         return Reply(307, [(b"location", b"https://elsewhere.test/"), (b"set-cookie", b"a=b")])
     if asked["model"] == "cut":
@@ -211,10 +228,28 @@ class Outcome:
         return status
 
 
+def _in_the_way(layer: Layer, rate_limit: int) -> Layer:
+    """The layers that are off by default, turned on, in a time that stands still."""
+    if layer.kind is LimitsMiddleware:
+        return Layer(
+            layer.kind,
+            lambda app, p: LimitsMiddleware(app, max_concurrency=1, rate_limit=rate_limit, clock=lambda: 0.0),
+            layer.why,
+        )
+    if layer.kind is CircuitBreakerMiddleware:
+        rules = CircuitRules(failure_threshold=1)
+        return Layer(
+            layer.kind,
+            lambda app, p: CircuitBreakerMiddleware(app, rules=rules, clock=lambda: 0.0),
+            layer.why,
+        )
+    return layer
+
+
 async def run(
-    order: tuple[Layer, ...], asks: dict[str, Ask], folder: Path, **changes: Any
+    order: tuple[Layer, ...], asks: dict[str, Ask], folder: Path, *, rate_limit: int = 1000, **changes: Any
 ) -> dict[str, Outcome]:
-    """Ask everything of a gateway whose layers stand in `order`."""
+    """Ask everything of a gateway whose layers stand in `order`, one after the other."""
     upstream, store = Upstream(script), WatchedStore()
     off = msgspec.structs.replace(providers("http://off.test")[0], name="off", enabled=False)
     settings = gateway_settings(
@@ -223,8 +258,9 @@ async def run(
         providers=(*providers("https://provider.test/base"), off),
         **changes,
     )
+    layers = [_in_the_way(layer, rate_limit) for layer in order]
     app = create_app(
-        settings, authenticator=OneToken(), store=store, transport=AppTransport(upstream), layers=order
+        settings, authenticator=OneToken(), store=store, transport=AppTransport(upstream), layers=layers
     )
     outcomes: dict[str, Outcome] = {}
     async with app.lifespan():
@@ -279,15 +315,28 @@ async def test_the_listed_order_answers_each_request_as_documented(tmp_path: Pat
     }
     recorded = {name for name, outcome in outcomes.items() if outcome.records}
     reached = {name for name, outcome in outcomes.items() if outcome.upstream}
-    assert len(recorded) == 10
+    assert len(recorded) == 12
     assert reached - recorded == {"a passed-through route", "a passed-through route with a body"}
-    assert not recorded - reached
+    assert recorded - reached == {"a circuit that this has opened"}
+
+
+async def test_the_listed_order_keeps_the_rate(tmp_path: Path) -> None:
+    """Only what got as far as the limits counts."""
+    outcomes = await run(LAYERS, TOO_MANY, tmp_path, rate_limit=1)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        name: ask.status for name, ask in TOO_MANY.items()
+    }
 
 
 @pytest.mark.parametrize("order", ALLOWED, ids=names)
 async def test_every_allowed_order_behaves_the_same(order: tuple[Layer, ...], tmp_path: Path) -> None:
     """The same bytes upstream, the same bytes to the client, the same records, for each request."""
-    for asks, changes in ((ASKS, {}), (WITHOUT_BYOK, {"allow_byok": False})):
+    turns: list[tuple[dict[str, Ask], dict[str, Any]]] = [
+        (ASKS, {}),
+        (WITHOUT_BYOK, {"allow_byok": False}),
+        (TOO_MANY, {"rate_limit": 1}),
+    ]
+    for asks, changes in turns:
         expected = await run(LAYERS, asks, tmp_path / "listed", **changes)
         outcomes = await run(order, asks, tmp_path / "this", **changes)
         for name, outcome in outcomes.items():

@@ -69,13 +69,31 @@ def test_an_empty_stack_is_in_order() -> None:
             "DumpMiddleware needs `attempt`, which FailoverMiddleware sets: put FailoverMiddleware outside it",
         ),
         (
+            swapped("LimitsMiddleware", "BodyMiddleware"),
+            "BodyMiddleware needs `admitted`, which LimitsMiddleware sets: put LimitsMiddleware outside it",
+        ),
+        (
+            swapped("RouteMiddleware", "LimitsMiddleware"),
+            "LimitsMiddleware needs `route`, which RouteMiddleware sets: put RouteMiddleware outside it",
+        ),
+        (
+            swapped("FailoverMiddleware", "CircuitBreakerMiddleware"),
+            "CircuitBreakerMiddleware needs `attempt`, which FailoverMiddleware sets: "
+            "put FailoverMiddleware outside it",
+        ),
+        (
+            swapped("CircuitBreakerMiddleware", "DumpMiddleware"),
+            "DumpMiddleware needs `circuit`, which CircuitBreakerMiddleware sets: "
+            "put CircuitBreakerMiddleware outside it",
+        ),
+        (
             without("TelemetryMiddleware"),
             "AuthMiddleware needs `request_id`, which no layer of this stack sets: "
             "add TelemetryMiddleware outside it",
         ),
         (
             without("RouteMiddleware"),
-            "BodyMiddleware needs `route`, which no layer of this stack sets: add RouteMiddleware outside it",
+            "LimitsMiddleware needs `route`, which no layer of this stack sets: add RouteMiddleware outside it",
         ),
         (
             without("InterceptionMiddleware"),

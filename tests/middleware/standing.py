@@ -17,6 +17,7 @@ import middleware
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
+from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware, Unauthorized
@@ -25,6 +26,7 @@ from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
+from middleware.limits import LimitsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
 from providers.registry import Registry
@@ -57,10 +59,12 @@ LAYERS: Final[dict[type[Any], Build]] = {
     GovernanceMiddleware: lambda app, folder: GovernanceMiddleware(app),
     HeaderStripMiddleware: lambda app, folder: HeaderStripMiddleware(app),
     RouteMiddleware: lambda app, folder: RouteMiddleware(app, locator=Registry([OPENAI_INSTANCE])),
+    LimitsMiddleware: lambda app, folder: LimitsMiddleware(app, max_concurrency=9, rate_limit=9),
     BodyMiddleware: lambda app, folder: BodyMiddleware(app),
     InterceptionMiddleware: lambda app, folder: InterceptionMiddleware(app, sink=MemoryStore()),
     ProviderDispatch: lambda app, folder: ProviderDispatch(app),
     FailoverMiddleware: lambda app, folder: FailoverMiddleware(app),
+    CircuitBreakerMiddleware: lambda app, folder: CircuitBreakerMiddleware(app),
     BedrockMiddleware: lambda app, folder: BedrockMiddleware(app),
     DumpMiddleware: lambda app, folder: DumpMiddleware(app, directory=folder),
 }

@@ -98,6 +98,15 @@ async def test_route() -> None:
     assert answers[2].body == b""
 
 
+async def test_limits() -> None:
+    """Two at once are what a second brings, and the third has to wait for the next."""
+    app = example("limits").app
+    answers = [await call(app, http_scope("GET", "/", headers=[BEARER])) for _ in range(20)]
+    assert [answer.status for answer in answers[:2]] == [200, 200]
+    refused = next(answer for answer in answers if answer.status != 200)
+    assert (refused.status, refused.header("retry-after")) == (429, b"1")
+
+
 async def test_body() -> None:
     """The limit is exact."""
     app = example("body").app
@@ -135,6 +144,15 @@ async def test_failover() -> None:
     """The client hears of the second key alone."""
     client = await call(example("failover").app, http_scope("GET", "/corp/v1/models"))
     assert (client.status, client.body) == (200, b"hello to example-key-2")
+
+
+async def test_circuit_breaker() -> None:
+    """The third request meets no provider, and says so in the provider's shape."""
+    app = example("circuit_breaker").app
+    answers = [await call(app, http_scope("GET", "/corp/v1/models")) for _ in range(3)]
+    assert [answer.body for answer in answers[:2]] == [b"out of order"] * 2
+    assert (answers[2].status, answers[2].header("retry-after")) == (503, b"30")
+    assert b"circuit breaker is open" in answers[2].body
 
 
 async def test_bedrock() -> None:
