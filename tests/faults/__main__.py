@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from tests.faults.client_leaves import client_leaves
 from tests.faults.disk_full import disk_full
 from tests.faults.kill9 import kill9
+from tests.faults.reload import reload
 from tests.faults.replicas import replicas
 from tests.faults.report import Report
 from tests.faults.sigterm import sigterm
@@ -36,6 +37,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "kill9": kill9,
     "store": store,
     "replicas": replicas,
+    "reload": reload,
     "disk-full": disk_full,
     "sigterm": sigterm,
     "client-leaves": client_leaves,

@@ -45,6 +45,10 @@ class Scene:
         return Path(self.settings.get("journal_dir", self.folder / "journal"))
 
     @property
+    def upstream_port(self) -> int:
+        return httpx.URL(self._upstream_url).port or 80
+
+    @property
     def log(self) -> str:
         """What the running gateway, or the last one, has written."""
         assert self.process is not None
