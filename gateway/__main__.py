@@ -97,6 +97,10 @@ def _add(
 
 
 def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
+    if settings.reload_on_change and args.config is None:
+        raise SettingsError(
+            "reload_on_change is set, but there is no file to look at: give one with --config"
+        )
     hold_hangups()
     configure_logging(settings.log_human, settings.log_json)
     if settings.workers > 1 and args.listen_fd is None:

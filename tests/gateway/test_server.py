@@ -118,8 +118,9 @@ async def test_a_port_that_is_taken_is_one_clear_sentence(tmp_path: Path, worker
         (["--ai-gateway-dump-dir", __file__], "is not a directory"),
         (["--ai-gateway-dump-dir", __file__, "--workers", "2"], "is not a directory"),
         (["--ai-gateway-database-url", "mysql://u:fakepassword@h/d"], "database"),
+        (["--reload-on-change"], "there is no file to look at: give one with --config"),
     ],
-    ids=["a setting", "a part", "a part of two workers", "a secret"],
+    ids=["a setting", "a part", "a part of two workers", "a secret", "nothing to watch"],
 )
 async def test_settings_that_cannot_work_are_one_clear_sentence(
     tmp_path: Path, arguments: list[str], words: str
