@@ -125,8 +125,10 @@ class FailoverMiddleware:
         if len(provider.keys) < 2:
             return None
         pool = self._pools.get(provider.name)
-        if pool is None or pool.keys != provider.keys:
+        if pool is None:
             pool = self._pools[provider.name] = KeyPool(provider.keys, clock=self.clock)
+        elif pool.keys != provider.keys:  # reloaded, or a request that was routed before that
+            pool = self._pools[provider.name] = pool.with_keys(provider.keys)
         return pool
 
 

@@ -51,8 +51,19 @@ class KeyPool:
         self.keys = tuple(keys)
         self._clock = clock
         self._rests = [_Rest() for _ in self.keys]
-        self._bonds: OrderedDict[str, int] = OrderedDict()
+        self._bonds: OrderedDict[str, Secret] = OrderedDict()
         self._max_bonds = max_bonds
+
+    def with_keys(self, keys: Sequence[Secret]) -> KeyPool:
+        """A pool of other keys that shares with this one what is known, and what becomes known, of those in both.
+
+        So whoever still works with this one, and whoever works with the new one, learn from each other.
+        """
+        pool = KeyPool(keys, clock=self._clock, max_bonds=self._max_bonds)
+        known = dict(zip(self.keys, self._rests, strict=True))
+        pool._rests = [known.get(key, rest) for key, rest in zip(pool.keys, pool._rests, strict=True)]
+        pool._bonds = self._bonds
+        return pool
 
     # -- which key ----------------------------------------------------------------------------------------------------
 
@@ -90,13 +101,15 @@ class KeyPool:
 
     def bind(self, bond: str, key: int) -> None:
         """Remember which key made what `bond` names; beyond `max_bonds` the one used longest ago is forgotten."""
-        self._bonds[bond] = key
+        self._bonds[bond] = self.keys[key]
         self._bonds.move_to_end(bond)
         if len(self._bonds) > self._max_bonds:
             self._bonds.popitem(last=False)
 
     def bound(self, bond: str) -> int | None:
-        """The key that made what `bond` names, or None when that is not known (any more)."""
-        if bond in self._bonds:
-            self._bonds.move_to_end(bond)
-        return self._bonds.get(bond)
+        """The key that made what `bond` names, or None when that is not known (any more), or the key is gone."""
+        secret = self._bonds.get(bond)
+        if secret is None:
+            return None
+        self._bonds.move_to_end(bond)
+        return self.keys.index(secret) if secret in self.keys else None

@@ -149,6 +149,30 @@ def test_what_was_not_used_for_longest_is_forgotten() -> None:
     assert (pool.bound("a"), pool.bound("b"), pool.bound("c")) == (0, None, 2)
 
 
+def test_a_pool_of_other_keys_knows_what_is_known_of_those_that_stay() -> None:
+    """Wherever they stand in it: their rests, and what they made; a key that is gone has made nothing."""
+    pool, _ = pool_and_clock()
+    pool.rest(1, 429, 10.0)
+    pool.bind("a", 1)
+    pool.bind("b", 0)
+    other = pool.with_keys((KEYS[1], KEYS[2]))
+    assert other.choose() == 1
+    assert other.limited_for_s(0) == 10.0
+    assert (other.bound("a"), other.bound("b")) == (0, None)
+
+
+def test_the_old_and_the_new_pool_learn_from_each_other() -> None:
+    """A request that began before the change still tells what becomes of its key, and the other way round."""
+    pool, _ = pool_and_clock(2)
+    other = pool.with_keys((KEYS[1], KEYS[2]))
+    pool.rest(1, 401, None)
+    pool.bind("a", 1)
+    other.bind("b", 1)
+    assert (other.choose(), other.bound("a")) == (1, 0)
+    assert (pool.bound("b"), other.bound("b")) == (None, 1)
+    assert other.with_keys(pool.keys).choose(only=1) is None
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
