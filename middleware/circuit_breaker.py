@@ -14,10 +14,12 @@ whose own retry meets the circuit that it opened ends with this refusal. `Retry-
 
 The state machine is this project's own (`providers.circuit`). Of the libraries, `pybreaker` and `purgatory` judge a
 call by whether it raised, after it has returned: here the status judges, in the middle of a call that may stream for
-minutes. Neither has an interval, a number of tries at once, or an outcome that counts neither way; both take the time
-from the clock on the wall, and neither forgets a circuit, though a client can name any model.
+minutes. Neither forgets failures after an interval, bounds the tries at once of a half-open circuit, or has an outcome
+that counts neither way; both take the time from the clock on the wall, and neither bounds the number of circuits,
+though a client can name any model.
 
-Each process has circuits of its own.
+Each process has circuits of its own. They go by the instance's name, so a reload leaves them as they are: also that of
+an instance which now points elsewhere, until its next try.
 """
 
 from __future__ import annotations

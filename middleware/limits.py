@@ -9,8 +9,8 @@ A request keeps its slot until its answer has ended, however that happens: a str
 breaks, is cancelled or loses its client. It waits for nothing: who comes too much is told at once, and comes again.
 
 The counting is this file's own. Of the libraries for it, `aiolimiter` makes callers wait and knows no keys; `limits`
-counts by the time of day, takes a lock and starts a task for each request, and keeps as many keys as come. Neither
-lets a test say what time it is; the bucket below needs no lock, because nothing is awaited in it.
+counts by the time of day, needs a lock for each key and a task that tidies up, and keeps as many keys as come. Neither
+lets a test say what time it is. The bucket below needs no lock, because nothing is awaited in it.
 
 Each process counts for itself: with several workers, a key may reach the rate in each.
 """

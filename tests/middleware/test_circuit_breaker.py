@@ -194,6 +194,23 @@ async def test_an_answer_to_a_client_that_left_counts_for_nothing() -> None:
     assert not await rig.is_open()
 
 
+async def test_requests_that_were_under_way_together_count_together() -> None:
+    """Also where none of them found a circuit when it came: a burst of failures opens one."""
+    rig, gate = Rig(), asyncio.Event()
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        await send(start(503))
+        await send(chunk(b"", more=False))
+
+    rig.layer.app = failing
+    async with drive(rig.layer, chat_scope()) as one, drive(rig.layer, chat_scope()) as two:
+        gate.set()
+        await one.completed()
+        await two.completed()
+    assert await rig.is_open()
+
+
 # -- open -------------------------------------------------------------------------------------------------------------
 
 
