@@ -201,6 +201,10 @@ async def test_the_sdks_understand_the_errors() -> None:
             "/v1/messages",
             {"messages": [{"content": [{"type": "tool_result", "tool_use_id": WEATHER.call_id}]}]},
         ),
+        (
+            "/model/m/invoke",
+            {"messages": [{"content": [{"type": "tool_result", "tool_use_id": WEATHER.call_id}]}]},
+        ),
         ("/v1/chat/completions", {"messages": [{"role": "tool", "tool_call_id": WEATHER.call_id}]}),
         ("/v1/responses", {"input": [{"type": "function_call_output", "call_id": WEATHER.call_id}]}),
     ],

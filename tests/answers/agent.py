@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.answers import anthropic, chat, responses
+from tests.answers import anthropic, bedrock, chat, responses
 from tests.answers.turn import ToolUse, Turn
 from tests.upstream import Received, Reply, Step
 
@@ -40,6 +40,8 @@ class Agent:
         body = request.json
         streamed = bool(body.get("stream"))
         turn = self._turn(body)
+        if request.path.endswith(("/invoke", "/invoke-with-response-stream")):
+            return bedrock.reply(turn, streamed=request.path.endswith("-stream"))
         if request.path.endswith("/messages"):
             return anthropic.reply(turn, streamed=streamed)
         if request.path.endswith("/responses"):

@@ -7,6 +7,7 @@ of the two runs without the fence; the other shows that it calls nobody else.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ def _tool(work: Path) -> ToolUse:
     return ToolUse("Write", json.dumps(arguments), "toolu_scripted_1")
 
 
-def _setup(variable: str, access: Access) -> Setup:
+def _setup(variable: str, model: str, access: Access) -> Setup:
     environment = {
         "ANTHROPIC_BASE_URL": access.base_url,
         variable: access.key,
@@ -36,7 +37,7 @@ def _setup(variable: str, access: Access) -> Setup:
     }
     if access.own_key:
         environment["ANTHROPIC_CUSTOM_HEADERS"] = f"{GOVERNANCE_HEADER}: {access.token}"
-    arguments = ["-p", PROMPT, "--output-format", "json", "--model", MODEL, "--allowedTools", "Write"]
+    arguments = ["-p", PROMPT, "--output-format", "json", "--model", model, "--allowedTools", "Write"]
     return Setup(arguments, environment)
 
 
@@ -54,10 +55,21 @@ def claude_code(
         session_header=b"x-claude-code-session-id",
         own_slot=slot,
         tool=_tool,
-        setup=partial(_setup, variable),
+        setup=partial(_setup, variable, MODEL),
         fenced=fenced,
     )
 
 
 CLAUDE_CODE_WITH_KEY = claude_code("ANTHROPIC_API_KEY", b"x-api-key", fenced=False)
 CLAUDE_CODE_WITH_TOKEN = claude_code("ANTHROPIC_AUTH_TOKEN", b"authorization", fenced=True)
+
+
+def claude_code_on_bedrock(model: str) -> Client:
+    """Claude Code that asks for `model`, and has no idea that its base URL leads to Amazon Bedrock."""
+    return replace(
+        CLAUDE_CODE_WITH_TOKEN,
+        id=f"bedrock-{model}",
+        instance="bedrock",
+        model=model,
+        setup=partial(_setup, "ANTHROPIC_AUTH_TOKEN", model),
+    )

@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway.app import create_app
 from gateway.settings import load
 from tests.e2e.install import CHECKOUT
+from tests.middleware.bedrock import ACCESS_KEY, REGION, SECRETS
 from tests.servers import serving
 
 COMMAND_TIMEOUT_S = 30
@@ -30,7 +31,10 @@ _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 @dataclass(slots=True)
 class Gateway:
-    """A gateway with one provider instance of each type, all of them the scripted one. `log` is what it wrote."""
+    """A gateway with an instance of each type, and one on Amazon Bedrock; all of them are the scripted provider.
+
+    `log` is what it wrote.
+    """
 
     folder: Path
     upstream_url: str
@@ -55,6 +59,12 @@ class Gateway:
             "AI_GATEWAY_PROVIDER_1_NAME": "gpt",
             "AI_GATEWAY_PROVIDER_1_BASE_URL": f"{self.upstream_url}/openai/v1",
             "AI_GATEWAY_PROVIDER_1_KEY": CENTRAL_KEYS["openai"],
+            "AI_GATEWAY_PROVIDER_2_TYPE": "anthropic",
+            "AI_GATEWAY_PROVIDER_2_NAME": "bedrock",
+            "AI_GATEWAY_PROVIDER_2_BEDROCK_BASE_URL": f"{self.upstream_url}/bedrock",
+            "AI_GATEWAY_PROVIDER_2_BEDROCK_REGION": REGION,
+            "AI_GATEWAY_PROVIDER_2_BEDROCK_ACCESS_KEY": ACCESS_KEY,
+            "AI_GATEWAY_PROVIDER_2_BEDROCK_ACCESS_KEY_SECRET": SECRETS[ACCESS_KEY],
             "AI_GATEWAY_MAX_RETRIES": "0",  # the clients retry themselves
             "AI_GATEWAY_STRUCTURED_LOGGING": "true",
         }

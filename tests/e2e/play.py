@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from tests.answers.agent import Agent
 from tests.answers.turn import ToolUse
+from tests.e2e.bedrock import judging
 from tests.e2e.client import Access, Client, Outcome, Place, run
 from tests.e2e.fence import fenced
 from tests.e2e.gateway import Gateway, hosting_gateway, serving_gateway
@@ -76,7 +77,7 @@ async def play(
     for path in (home, work, state):
         path.mkdir()
     tool = client.tool(work)
-    upstream = Upstream(Agent(tool, ANSWER, THOUGHT, before_the_end=before_the_end))
+    upstream = Upstream(judging(Agent(tool, ANSWER, THOUGHT, before_the_end=before_the_end)))
     async with fenced() as fence, serving(upstream) as upstream_url:
         gateway = Gateway(state, upstream_url)
         token = await gateway.new_token(USER)
