@@ -22,6 +22,7 @@ import msgspec
 from gateway.options import Option
 from gateway.settings import GATEWAY_OPTIONS, PROCESS_OPTIONS, GatewayOptions, Settings
 from gateway.settings_error import SettingsError
+from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.reload")
 
@@ -107,8 +108,7 @@ class Reloader:
             yield
         finally:
             for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                await end(task)
 
     async def _serve(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from recorders.journal import MEBIBYTE, Batch, Journal
 from recorders.stores.base import RecordsRefused, Store
+from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
 
@@ -123,8 +124,7 @@ class Drain:
             return self._journal.backlog().records
         await self.flush(deadline_s)
         task, self._task = self._task, None
-        task.cancel()
-        await asyncio.wait({task})
+        await end(task)
         left = self._journal.backlog().records
         if left:
             log.warning("%d records are not stored; the journal keeps what outlives the process", left)

@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 from recorders.stores.database import Database, time_value
 from recorders.stores.expired import Expired
 from recorders.stores.tables import INTERCEPTIONS
+from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
 
@@ -107,8 +108,7 @@ class Retention:
         """Also in the middle of a turn: what is deleted is deleted, the rest has time."""
         if self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
 
     async def _run(self) -> None:
         while True:

@@ -127,19 +127,31 @@ class PostgresDatabase:
     @contextlib.asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[bool]:
         """One connection waits in a transaction that sees and changes nothing, so it holds up no clean-up of rows."""
-        held = contextlib.AsyncExitStack()
-        with self._border():
-            connection = await held.enter_async_context(self._pooled())
-        try:
-            with self._border(), self._limit(connection):
-                await held.enter_async_context(connection.transaction())
-                await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-                cursor = await connection.execute(_TRY_LOCK, (LOCKS >> 32, _number_of(name)))
-                row = await cursor.fetchone()
-            yield row is not None and row["ours"] is True
-        finally:
+        async with contextlib.AsyncExitStack() as held:
             with self._border():
-                await held.aclose()
+                connection = await held.enter_async_context(self._pooled())
+                with self._limit(connection):
+                    await held.enter_async_context(self._transaction(connection))
+                    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                    cursor = await connection.execute(_TRY_LOCK, (LOCKS >> 32, _number_of(name)))
+                    row = await cursor.fetchone()
+            yield row is not None and row["ours"] is True
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, connection: _Connection) -> AsyncIterator[None]:
+        """One that a block holds open. What its end can't do is an error, unless the block has one of its own, or was
+        cancelled: that must not get lost, or a task that is to end goes on."""
+        with self._border(), self._limit(connection):
+            transaction = connection.transaction()
+            await transaction.__aenter__()
+        try:
+            yield
+        except BaseException as error:
+            with contextlib.suppress(psycopg.Error, OSError), self._limit(connection):
+                await transaction.__aexit__(type(error), error, error.__traceback__)
+            raise
+        with self._border(), self._limit(connection):
+            await transaction.__aexit__(None, None, None)
 
     async def close(self) -> None:
         if self._pool is not None:

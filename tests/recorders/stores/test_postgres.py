@@ -308,6 +308,26 @@ async def test_a_lock_whose_holder_is_cut_off_is_free(line: Line, postgres_url: 
     await theirs.close()
 
 
+async def test_who_is_cancelled_under_a_lock_stays_cancelled_when_the_line_is_gone(line: Line) -> None:
+    """The end of the transaction fails as well; were that raised instead, the task would take it for a bad turn."""
+    mine = impatient(line.url)
+    await mine.open()
+    held = asyncio.Event()
+
+    async def sweep() -> None:
+        async with mine.lock("sweep"):
+            held.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(sweep())
+    await held.wait()
+    await line.cut()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await mine.close()
+
+
 async def test_a_lock_outlives_the_limit_for_transactions_that_do_nothing(postgres_url: str) -> None:
     """Who holds it works elsewhere meanwhile; any other transaction that idles is ended by the server."""
     mine, theirs = impatient(postgres_url), PostgresDatabase(postgres_url)
