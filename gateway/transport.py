@@ -7,6 +7,7 @@ needed. How it streams, hangs up and breaks is `gateway.asgi_transport`'s; this 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.asgi_transport import AsgiTransport
@@ -14,6 +15,8 @@ from middleware.exchange import DELEGATION_KEY, Delegation
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
+
+    from providers.base import Headers
 
 HOST: Final = "ai-gateway"
 
@@ -25,12 +28,20 @@ class DelegationRequired(ValueError):
 class GatewayTransport(AsgiTransport):
     """`provider` is an instance's name, `api_key_id` the key that is accountable, `source` who calls, for the logs.
 
-    Give it to a client, with a base URL of `http://ai-gateway/v1` for OpenAI's formats and `http://ai-gateway` for
+    `headers` may change the headers (lower-case names) when they have left the client: what it adds, such as a user's
+    own credential, stands on no object of the client's. Give it to a client, with a base URL of `http://ai-gateway/v1` for OpenAI's formats and `http://ai-gateway` for
     Anthropic's: `httpx2.AsyncClient(transport=GatewayTransport(app, provider="openai", api_key_id=key_id))`.
     """
 
     def __init__(
-        self, app: ASGIApp, *, provider: str, api_key_id: str, source: str = "in-process", root_path: str = ""
+        self,
+        app: ASGIApp,
+        *,
+        provider: str,
+        api_key_id: str,
+        source: str = "in-process",
+        root_path: str = "",
+        headers: Callable[[Headers], Headers] | None = None,
     ) -> None:
         if not provider:
             raise ValueError("provider must name an instance of the gateway")
@@ -38,11 +49,14 @@ class GatewayTransport(AsgiTransport):
             raise DelegationRequired("api_key_id must name the API key on whose behalf the gateway is called")
         super().__init__(app, rewrite=self._delegate)
         self._root_path = root_path
+        self._headers = headers
         self._prefix = f"{root_path}/{provider}"
         self._delegation = Delegation(api_key_id, source)
 
     def _delegate(self, scope: Scope) -> Scope:
         headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        if self._headers is not None:
+            headers = self._headers(headers)
         return {
             **scope,
             "root_path": self._root_path,

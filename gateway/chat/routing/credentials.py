@@ -1,0 +1,75 @@
+"""Credentials that a model call carries beside the vendor's SDK, and never through it.
+
+The SDK gets a placeholder, because it wants something. What really goes out is put in by the transport, on the message
+itself: so no client, request, response or error object holds the user's key, and no debug log of an SDK can print it.
+Everything here shows `<redacted>`, however it is asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from providers.base import BEARER, X_API_KEY, Headers, Slot
+from providers.secret import Secret
+
+PLACEHOLDER: Final = "placeholder-the-gateway-decides"
+"""Satisfies an SDK that insists on a key. The gateway strips it; no provider sees it."""
+
+REDACTED: Final = "<redacted>"
+
+_AUTHENTICATING: Final = frozenset({BEARER.header, X_API_KEY.header})
+
+
+class Delegated(Secret):
+    """A user's own key in the hands of somebody who acts for them: not even a hint of it shows."""
+
+    __slots__ = ()
+
+    @property
+    def hint(self) -> str:
+        return REDACTED
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+
+class Carried:
+    """The headers that authenticate a call: they replace whatever authenticates it already."""
+
+    __slots__ = ("__headers",)
+
+    def __init__(self, slot: Slot, secret: Secret, *more: tuple[bytes, bytes]) -> None:
+        self.__headers: Headers = [(slot.header, slot.value(secret)), *more]
+
+    def put_on(self, headers: Headers) -> Headers:
+        """`headers` (lower-case names) with these instead of any credential or of any header of the same name."""
+        replaced = _AUTHENTICATING | {name for name, _ in self.__headers}
+        return [pair for pair in headers if pair[0] not in replaced] + self.__headers
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+    def __str__(self) -> str:
+        return REDACTED
+
+    def __format__(self, spec: str) -> str:
+        return format(REDACTED, spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (str, (REDACTED,))
+
+    def __copy__(self) -> Carried:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Carried:
+        return self
+
+
+def without_credentials(headers: Headers) -> Headers:
+    """For a provider that gets none: the SDK's placeholder goes too."""
+    return [pair for pair in headers if pair[0] not in _AUTHENTICATING]
+
+
+def slot_of(provider_type: str) -> Slot:
+    """Where a user's own key stands: in `X-Api-Key` for Anthropic's format, else it is a bearer."""
+    return X_API_KEY if provider_type in ("anthropic", "bedrock") else BEARER

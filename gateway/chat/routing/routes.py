@@ -1,0 +1,65 @@
+"""Where a model call goes: straight to the provider, or through the gateway. There is no third way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from providers.secret import Secret
+
+ProviderKind: TypeAlias = Literal["openai", "anthropic", "bedrock", "copilot"]
+"""`bedrock` is an instance of type anthropic that reaches its models through Amazon Bedrock. Anything that speaks
+OpenAI's format is `openai`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AiProvider:
+    """A row of `ai_providers`: a configured instance, without any credential."""
+
+    id: str
+    name: str
+    type: ProviderKind
+    enabled: bool
+    base_url: str
+    """Empty for an instance on Bedrock that goes by its region."""
+    region: str = ""
+    """Of Bedrock."""
+
+
+class AiProviders(Protocol):
+    """The rows. Raises `StoreError` while they can't be read."""
+
+    async def find(self, name: str) -> AiProvider | None: ...
+
+
+class UserKeys(Protocol):
+    """Users' own keys for providers. Raises `StoreError`, and `StoredKeyUnusable` for one that can't be decrypted."""
+
+    async def key_of(self, user_id: str, provider: AiProvider) -> Secret | None: ...
+
+
+class CentralKeys(Protocol):
+    """The organisation's keys, for direct routes only: the first of the provider's, None where it has none."""
+
+    def __call__(self, provider_name: str) -> Secret | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirectRoute:
+    """Straight to the provider with `key`; None for one that needs none, and for AWS's own credentials."""
+
+    provider: AiProvider
+    key: Secret | None
+    key_is_users: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRoute:
+    """Through the gateway, to its instance of the provider's name. It decides whose credential goes out, unless the
+    user has a key of their own here."""
+
+    provider: AiProvider
+    user_key: Secret | None
+
+
+ModelRoute: TypeAlias = DirectRoute | GatewayRoute

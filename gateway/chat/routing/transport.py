@@ -1,0 +1,79 @@
+"""What stands between a vendor's SDK and the other end: it sets credentials, and tells a debugger what passed.
+
+Both work on copies. The request that the SDK made, and shows in its errors and logs, holds a placeholder throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import httpx2
+
+from gateway.chat.routing.credentials import REDACTED
+from gateway.chat.routing.requests import HttpCall, RecordHttp
+from middleware.governance import CREDENTIAL_SLOTS
+from providers.base import Headers
+
+SHOWN: Final = frozenset(
+    {"content-type", "content-length", "user-agent", "retry-after", "retry-after-ms", "request-id"}
+)
+SHOWN_PREFIXES: Final = ("x-coder-", "x-request-", "x-ratelimit-", "anthropic-", "openai-", "x-stainless-")
+
+
+class HeadersTransport(httpx2.AsyncBaseTransport):
+    """Sends each request with the headers that `put` makes of its own (lower-case names)."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, put: Callable[[Headers], Headers]) -> None:
+        self._inner = inner
+        self._put = put
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        headers = self._put([(name.lower(), value) for name, value in request.headers.raw])
+        return await self._inner.handle_async_request(
+            httpx2.Request(
+                request.method,
+                request.url,
+                headers=headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to close: the transport inside belongs to whoever made it, and others use it."""
+
+
+class RecordingTransport(httpx2.AsyncBaseTransport):
+    """Tells `record` of each exchange when its answer begins; an error of `record` is the caller's own."""
+
+    def __init__(self, inner: Any, record: RecordHttp) -> None:
+        self._inner = inner
+        self._record = record
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response: httpx2.Response = await self._inner.handle_async_request(request)
+        self._record(
+            HttpCall(
+                request.method,
+                str(request.url.copy_with(userinfo=b"", query=None)),
+                _shown(request.headers.multi_items()),
+                response.status_code,
+                _shown(response.headers.multi_items()),
+            )
+        )
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Those that are known to hold no secret are shown; of the others, the names."""
+    return {
+        name: value
+        if name.encode("latin-1") not in CREDENTIAL_SLOTS
+        and (name in SHOWN or name.startswith(SHOWN_PREFIXES))
+        else REDACTED
+        for name, value in ((name.lower(), value) for name, value in headers)
+    }
