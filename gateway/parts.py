@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from gateway.settings import GatewayOptions
     from middleware.auth import Authenticator
-    from middleware.interception import Sink
     from providers.registry import Registry
+    from recorders.sink import Sink
 
 
 @dataclass(frozen=True, slots=True)

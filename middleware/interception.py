@@ -22,7 +22,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import uuid_utils
 
@@ -62,7 +62,7 @@ from recorders.records import (
     TokenUsage,
     ToolUsage,
 )
-from recorders.sink import RecordingUnavailable
+from recorders.sink import RecordingUnavailable, Sink
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,17 +70,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ai_gateway.interception")
 
 MAX_ERROR_CHARS = 1000
-
-
-class Sink(Protocol):
-    """Takes a record without waiting; `settle` waits until it is safe. Both raise `RecordingUnavailable`.
-
-    `emit` raises for a start alone. What fails is logged and counted there.
-    """
-
-    def emit(self, record: Record) -> None: ...
-
-    async def settle(self) -> None: ...
 
 
 def new_interception_id() -> str:
