@@ -19,7 +19,7 @@ from gateway.caching_authenticator import CachingAuthenticator
 from gateway.settings import DEFAULT, GatewayOptions, Settings
 from gateway.settings_error import SettingsError
 from middleware.upstream import Timeouts, Upstream
-from providers.base import Endpoint, Provider
+from providers.base import ANY, Endpoint, Provider
 from providers.options import ProviderOptions
 from providers.registry import PROVIDER_TYPES, Registry
 from recorders.disk_journal import DiskJournal
@@ -99,9 +99,7 @@ def provider_from(given: ProviderOptions, options: GatewayOptions) -> Provider:
         base_url=given.base_url or kind.default_base_url,
         keys=given.keys,
         enabled=given.enabled,
-        extra_endpoints=tuple(
-            Endpoint(frozenset({"*"}), path) for path in options.extra_routes.get(given.type, ())
-        ),
+        extra_endpoints=tuple(Endpoint(ANY, path) for path in options.extra_routes.get(given.type, ())),
     )
 
 

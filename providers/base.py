@@ -173,7 +173,9 @@ ErrorBody: TypeAlias = Callable[[int, str, str], bytes]
 # -- providers ----------------------------------------------------------------------------------------------------
 
 
-FORWARDED_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GET: Final = frozenset({"GET"})
+POST: Final = frozenset({"POST"})
+ANY: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Not TRACE: a server that serves it sends the request back, and with it the central key. Not CONNECT either."""
 
 
@@ -182,13 +184,12 @@ class Endpoint:
     """A route that a provider type serves. `path` ends in `/*` when anything below it belongs to it."""
 
     methods: frozenset[str]
-    """`*` stands for `FORWARDED_METHODS`."""
     path: str
     api: Api | None = None
     """The recorded format; None when the route only passes through."""
 
     def serves(self, method: str, path: str) -> bool:
-        if method not in (FORWARDED_METHODS if "*" in self.methods else self.methods):
+        if method not in self.methods:
             return False
         if self.path.endswith("/*"):
             return path.startswith(self.path[:-1]) and len(path) >= len(self.path)

@@ -6,11 +6,8 @@ from typing import Final
 
 from providers.anthropic.errors import error_body
 from providers.anthropic.messages import MESSAGES
-from providers.base import BEARER, X_API_KEY, Endpoint, ProviderType
+from providers.base import ANY, BEARER, GET, POST, X_API_KEY, Endpoint, ProviderType
 
-POST: Final = frozenset({"POST"})
-GET: Final = frozenset({"GET"})
-ANY: Final = frozenset({"*"})
 FAILING: Final = frozenset({503, 504, 529})
 """529 is Anthropic's own word for overloaded (https://docs.claude.com/en/api/errors)."""
 

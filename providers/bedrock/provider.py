@@ -14,14 +14,14 @@ from typing import Final
 from providers.anthropic.errors import error_body
 from providers.anthropic.messages import MESSAGES
 from providers.anthropic.provider import FAILING
-from providers.base import BEARER, X_API_KEY, Endpoint, Provider, ProviderType
+from providers.base import BEARER, POST, X_API_KEY, Endpoint, Provider, ProviderType
 from providers.bedrock.request import Models
 from providers.bedrock.signer import Signer
 
 ANTHROPIC_ON_BEDROCK: Final = ProviderType(
     name="anthropic",
     default_base_url="",
-    endpoints=(Endpoint(frozenset({"POST"}), "/v1/messages", MESSAGES),),
+    endpoints=(Endpoint(POST, "/v1/messages", MESSAGES),),
     slots=(BEARER, X_API_KEY),
     error_body=error_body,
     failing_statuses=FAILING,

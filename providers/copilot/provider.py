@@ -6,14 +6,10 @@ from typing import Final
 
 from providers.anthropic.errors import error_body as anthropic_error_body
 from providers.anthropic.messages import MESSAGES
-from providers.base import BEARER, Endpoint, ProviderType
+from providers.base import ANY, BEARER, GET, POST, Endpoint, ProviderType
 from providers.openai.chat import CHAT_COMPLETIONS
 from providers.openai.errors import error_body as openai_error_body
 from providers.openai.responses import RESPONSES
-
-POST: Final = frozenset({"POST"})
-GET: Final = frozenset({"GET"})
-ANY: Final = frozenset({"*"})
 
 
 def error_body(path: str, status: int, message: str, code: str) -> bytes:

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from providers.base import BEARER, X_API_KEY, Endpoint, ProviderType
+from providers.base import ANY, BEARER, GET, POST, X_API_KEY, Endpoint, ProviderType
 from providers.openai.chat import CHAT_COMPLETIONS
 from providers.openai.errors import error_body
 from providers.openai.responses import RESPONSES
-
-POST: Final = frozenset({"POST"})
-GET: Final = frozenset({"GET"})
-ANY: Final = frozenset({"*"})
 
 OPENAI: Final = ProviderType(
     name="openai",

@@ -7,12 +7,21 @@ import dataclasses
 import pytest
 
 from providers.anthropic.provider import ANTHROPIC
-from providers.base import BEARER, X_API_KEY, Credential, Edit, Endpoint, Provider, Slot, apply_edits
+from providers.base import (
+    ANY,
+    BEARER,
+    POST,
+    X_API_KEY,
+    Credential,
+    Edit,
+    Endpoint,
+    Provider,
+    Slot,
+    apply_edits,
+)
 from providers.openai.provider import OPENAI
 from providers.secret import Secret
 
-POST = frozenset({"POST"})
-ANY = frozenset({"*"})
 KEY = "fake-key-0123456789"
 
 
@@ -25,6 +34,7 @@ KEY = "fake-key-0123456789"
         (Endpoint(POST, "/a"), "POST", "/a/", False),
         (Endpoint(POST, "/a"), "POST", "/ab", False),
         (Endpoint(ANY, "/a"), "DELETE", "/a", True),
+        (Endpoint(ANY, "/a"), "TRACE", "/a", False),
         (Endpoint(ANY, "/a/*"), "GET", "/a", False),
         (Endpoint(ANY, "/a/*"), "GET", "/ab", False),
         (Endpoint(ANY, "/a/*"), "GET", "/a/b", True),
