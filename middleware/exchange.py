@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+import uuid_utils
+
 from providers.base import Credential, Headers, Provider, RequestFacts, Route
 from providers.secret import Secret
 from recorders.records import CredentialKind
@@ -74,6 +76,11 @@ class Exchange:
         if exchange is None:
             exchange = scope[SCOPE_KEY] = Exchange()
         return exchange
+
+
+def new_id() -> str:
+    """An ID of a request, or of something recorded: UUIDs of version 7 sort by the time they were made."""
+    return str(uuid_utils.uuid7())
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -24,8 +24,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-import uuid_utils
-
 from middleware.errors import (
     ClientLeft,
     GatewayError,
@@ -34,7 +32,7 @@ from middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from middleware.exchange import Exchange, Identity, header, with_headers
+from middleware.exchange import Exchange, Identity, header, new_id, with_headers
 from providers.base import (
     AccountBound,
     Api,
@@ -72,10 +70,6 @@ log = logging.getLogger("ai_gateway.interception")
 MAX_ERROR_CHARS = 1000
 
 
-def new_interception_id() -> str:
-    return str(uuid_utils.uuid7())
-
-
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -93,7 +87,7 @@ class InterceptionMiddleware:
         app: ASGIApp,
         *,
         sink: Sink,
-        new_id: Callable[[], str] = new_interception_id,
+        new_id: Callable[[], str] = new_id,
         now: Callable[[], datetime] = utc_now,
         request_stream_usage: bool = True,
     ) -> None:

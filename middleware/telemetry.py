@@ -12,19 +12,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import uuid_utils
-
 from middleware.errors import REQUEST_ID_HEADER, GatewayError
-from middleware.exchange import Exchange
+from middleware.exchange import Exchange, new_id
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("ai_gateway.access")
-
-
-def new_request_id() -> str:
-    return str(uuid_utils.uuid7())
 
 
 class TelemetryMiddleware:
@@ -37,7 +31,7 @@ class TelemetryMiddleware:
         self,
         app: ASGIApp,
         *,
-        new_id: Callable[[], str] = new_request_id,
+        new_id: Callable[[], str] = new_id,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.app = app

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from middleware.errors import ClientLeft, NoToken, UpstreamBroke
 from middleware.exchange import Exchange
-from middleware.telemetry import TelemetryMiddleware, new_request_id
+from middleware.telemetry import TelemetryMiddleware
 from tests.asgi import call, drive, http_scope
 from tests.middleware.exchanges import Inward, chunk, known_scope, raising, start
 
@@ -60,13 +60,6 @@ async def test_each_request_gets_an_id_that_the_answer_carries() -> None:
             (b"x-other", b"1"),
             (b"x-ai-gateway-request-id", f"id-{number}".encode()),
         ]
-
-
-def test_ids_are_uuids_of_version_7() -> None:
-    """They sort by time, and no two are the same."""
-    ids = [new_request_id() for _ in range(100)]
-    assert len(set(ids)) == 100
-    assert {each[14] for each in ids} == {"7"}
 
 
 async def test_the_line_says_what_the_layers_learned(caplog: pytest.LogCaptureFixture) -> None:
