@@ -19,8 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import unquote
 
-from middleware.errors import BadRequest, ClientLeft, Unavailable, UnsupportedCoding, UpstreamBroke
+from middleware.errors import BadRequest, Unavailable, UnsupportedCoding, UpstreamBroke
 from middleware.exchange import Exchange, header
+from middleware.request_body import replay, whole_body
 from providers.base import BEARER, Credential, RequestFacts, Slot
 from providers.bedrock.answers import EVENT_STREAM, EventTranslator, bedrock_error
 from providers.bedrock.provider import BedrockProvider
@@ -54,41 +55,15 @@ class BedrockMiddleware:
             await self.app(scope, receive, send)
             return
         exchange = Exchange.of(scope)
-        body = await _whole_body(receive, exchange)
+        body = await whole_body(receive, exchange)
         outward, body = _invocation(scope, exchange, provider, body)
         if exchange.credential_kind != "byok":
             outward = await _signed(outward, exchange, provider, body)
         answer = _Answer(send)
-        await self.app(outward, _replay(body, receive), answer.send)
+        await self.app(outward, replay(body, receive), answer.send)
 
 
 # -- going up -------------------------------------------------------------------------------------------------------
-
-
-async def _whole_body(receive: Receive, exchange: Exchange) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            exchange.client_left = True
-            raise ClientLeft
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The new body first; from then on the real `receive`, which tells when the client leaves."""
-    given = False
-
-    async def receive_again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again
 
 
 def _invocation(

@@ -18,16 +18,16 @@ import msgspec
 from middleware.errors import (
     BadRequest,
     BodyTooLarge,
-    ClientLeft,
     GatewayError,
     NotImplementedByGateway,
     UnsupportedCoding,
 )
 from middleware.exchange import Exchange, header
+from middleware.request_body import replay, whole_body
 from providers.base import Api, RequestFacts, RequestRefused
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class BodyMiddleware:
@@ -61,20 +61,7 @@ class BodyMiddleware:
         declared = header(scope, b"content-length") or ""
         if declared.isdecimal() and int(declared) > self.max_bytes:
             raise BodyTooLarge(self.max_bytes)
-        pieces: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                exchange.client_left = True
-                raise ClientLeft
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > self.max_bytes:
-                raise BodyTooLarge(self.max_bytes)
-            pieces.append(piece)
-            if not message.get("more_body", False):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return await whole_body(receive, exchange, max_bytes=self.max_bytes)
 
     def _facts(self, scope: Scope, body: bytes, api: Api) -> RequestFacts:
         decoded = self._decoded(scope, body)
@@ -96,20 +83,6 @@ class BodyMiddleware:
         if decoder.unconsumed_tail:
             raise BodyTooLarge(self.max_bytes)
         return decoded
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the whole body first and is the real one afterwards."""
-    replayed = False
-
-    async def receive_again() -> Message:
-        nonlocal replayed
-        if replayed:
-            return await receive()
-        replayed = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again
 
 
 def _as_gateway_error(refused: RequestRefused) -> GatewayError:

@@ -30,6 +30,7 @@ from middleware.errors import (
     UpstreamUnreachable,
 )
 from middleware.exchange import Exchange
+from middleware.request_body import whole_body
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -76,7 +77,7 @@ class Upstream:
         if scope["type"] != "http":
             raise RuntimeError(f"upstream speaks http only, not {scope['type']}")
         exchange = Exchange.of(scope)
-        request = _request(scope, await _whole_body(receive, exchange), self.timeouts.connect_s)
+        request = _request(scope, await whole_body(receive, exchange), self.timeouts.connect_s)
         with _Watch(self, exchange, receive) as watch:
             response = await self._ask(request)
             try:
@@ -97,18 +98,6 @@ class Upstream:
             raise BadRequest("a header of the request has a character that can't be sent on") from error
         except httpx.TransportError as error:
             raise UpstreamUnreachable(f"could not reach the provider: {type(error).__name__}") from error
-
-
-async def _whole_body(receive: Receive, exchange: Exchange) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            exchange.client_left = True
-            raise ClientLeft
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _url(scheme: str, host: str, port: int, target: bytes) -> httpx.URL:
