@@ -96,6 +96,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3
     max_retries: Annotated[int, whole_number(0, 10), Help("further attempts before an answer began")] = 2
     max_body_bytes: Annotated[int, SIZE, Help("largest request body")] = 32 * MEBIBYTE
+    body_timeout_s: Annotated[float, TIMEOUT, Help("longest silence within a request body")] = MINUTE_S
     chat_routing_enabled: Annotated[
         bool, SWITCH, Help("send the chat service's model calls through the gateway", hidden=True)
     ] = True

@@ -96,7 +96,9 @@ CLIENT_SIDE: Final[tuple[Layer, ...]] = (
     ),
     Layer(
         BodyMiddleware,
-        lambda app, p: BodyMiddleware(app, max_bytes=p.options.max_body_bytes),
+        lambda app, p: BodyMiddleware(
+            app, max_bytes=p.options.max_body_bytes, timeout_s=p.options.body_timeout_s
+        ),
         "after route and limits; outside interception, which needs the facts of the body",
     ),
     Layer(

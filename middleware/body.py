@@ -1,15 +1,16 @@
-"""Reads the request body, once and bounded, and replays it inward.
+"""Reads the request body, once and bounded in size and in patience, and replays it inward.
 
 Place: after route and limits, so that no body is read for a request that will be refused; outside interception, which
-needs the facts. Sets `body` and, on recorded routes, `facts`. Refuses a body over the limit (413), one that is not
-JSON on a recorded route (400), and a content coding it can't look into there (415). The bytes themselves are never
-changed.
+needs the facts. Sets `body` and, on recorded routes, `facts`. Refuses a body over the limit (413), one that stops
+coming (408), one that is not JSON on a recorded route (400), and a content coding it can't look into there (415). The
+bytes themselves are never changed.
 
 After the body, `receive` is the server's own again: the layer that waits for the provider watches it for the client.
 """
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,7 @@ import msgspec
 
 from middleware.errors import (
     BadRequest,
+    BodyTimeout,
     BodyTooLarge,
     GatewayError,
     NotImplementedByGateway,
@@ -27,20 +29,26 @@ from middleware.request_body import replay, whole_body
 from providers.base import Api, RequestFacts, RequestRefused
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyMiddleware:
-    """`max_bytes` bounds the body as sent, and as decoded where a recorded route is asked with a coded one."""
+    """`max_bytes` bounds the body as sent, and as decoded where a recorded route is asked with a coded one.
+
+    `timeout_s` is the longest silence of a client that has not sent all of it; each piece that comes counts anew.
+    """
 
     requires: ClassVar[frozenset[str]] = frozenset({"route", "admitted"})
     provides: ClassVar[frozenset[str]] = frozenset({"body", "facts"})
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int = 32 * 1024 * 1024, timeout_s: float = 60.0) -> None:
         if max_bytes <= 0:
             raise ValueError(f"max_bytes must be positive: {max_bytes}")
+        if timeout_s <= 0:
+            raise ValueError(f"timeout_s must be positive: {timeout_s}")
         self.app = app
         self.max_bytes = max_bytes
+        self.timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +69,7 @@ class BodyMiddleware:
         declared = header(scope, b"content-length") or ""
         if declared.isdecimal() and int(declared) > self.max_bytes:
             raise BodyTooLarge(self.max_bytes)
-        return await whole_body(receive, exchange, max_bytes=self.max_bytes)
+        return await whole_body(_in_time(receive, self.timeout_s), exchange, max_bytes=self.max_bytes)
 
     def _facts(self, scope: Scope, body: bytes, api: Api) -> RequestFacts:
         decoded = self._decoded(scope, body)
@@ -83,6 +91,22 @@ class BodyMiddleware:
         if decoder.unconsumed_tail:
             raise BodyTooLarge(self.max_bytes)
         return decoded
+
+
+def _in_time(receive: Receive, timeout_s: float) -> Receive:
+    """A `receive` that waits no longer than this for each message."""
+
+    async def receive_in_time() -> Message:
+        try:
+            async with asyncio.timeout(timeout_s) as waiting:
+                message = await receive()
+        except TimeoutError as error:
+            if not waiting.expired():
+                raise  # the server's own trouble, and not ours
+            raise BodyTimeout(timeout_s) from error
+        return message
+
+    return receive_in_time
 
 
 def _as_gateway_error(refused: RequestRefused) -> GatewayError:

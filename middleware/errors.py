@@ -8,6 +8,7 @@
     │   └── ByokDisabled            403
     ├── RouteNotSupported           404
     ├── GatewayDisabled             404
+    ├── BodyTimeout                 408  the client stopped sending its body
     ├── BodyTooLarge                413
     ├── UnsupportedCoding           415
     ├── NotImplementedByGateway     501
@@ -104,6 +105,13 @@ class GatewayDisabled(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("AI Gateway is disabled: the operator turned it off (setting `enabled`)")
+
+
+class BodyTimeout(GatewayError):
+    status = 408
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"request body stopped coming: nothing of it arrived for {limit_s:g} s")
 
 
 class BodyTooLarge(GatewayError):

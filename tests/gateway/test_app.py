@@ -76,6 +76,7 @@ def messages_scope() -> Any:
         ({"providers": providers("http://one.test") * 2}, "'openai' is given twice"),
         ({"connect_timeout_s": 0.0}, "connect_s must be positive"),
         ({"max_body_bytes": 0}, "max_bytes must be positive"),
+        ({"body_timeout_s": 0.0}, "timeout_s must be positive"),
         ({"dump_dir": __file__}, "is not a directory"),
         ({"auth": "http", "auth_url": "ftp://authority.test"}, "auth_url must be"),
     ],

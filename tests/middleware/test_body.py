@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
+from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from middleware.body import BodyMiddleware
 from middleware.errors import (
     BadRequest,
+    BodyTimeout,
     BodyTooLarge,
     ClientLeft,
+    ErrorsMiddleware,
     GatewayError,
     NotImplementedByGateway,
     UnsupportedCoding,
 )
 from middleware.exchange import Exchange
 from tests.asgi import call, drive
-from tests.middleware.exchanges import CHAT_BODY, Inward, known_scope
+from tests.middleware.exchanges import CHAT_BODY, OPENAI_INSTANCE, Inward, known_scope
 
 STREAMED = b'{"model":"gpt-x","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+
+
+class Clock:
+    """The event loop's own clock, which stands still until the test lets it go on: nothing is waited for in truth."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.now_s = loop.time()
+
+    async def goes_on(self, seconds: float) -> None:
+        """Return when all that was due until then has been called."""
+        reached = asyncio.Event()
+        self._loop.call_later(seconds, reached.set)
+        self.now_s += seconds
+        await reached.wait()
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop)
+    monkeypatch.setattr(loop, "time", lambda: clock.now_s)
+    return clock
 
 
 def fresh(path: str = "/v1/chat/completions", *, method: str = "POST", **headers: str) -> Scope:
@@ -126,6 +153,75 @@ async def test_a_client_that_leaves_while_sending_ends_the_request() -> None:
     assert not inward.scopes
 
 
+async def test_a_client_that_stops_within_its_body_is_refused(clock: Clock) -> None:
+    """It would hold its place for ever; nothing reaches the inside."""
+    inward, scope = Inward(), fresh()
+    async with drive(BodyMiddleware(inward, timeout_s=60), scope, body=None) as client:
+        client.feed(b'{"model":')
+        await client.receiving(2)
+        await clock.goes_on(61)
+        failure = await client.failed()
+    assert isinstance(failure, BodyTimeout)
+    assert "60 s" in failure.message
+    assert (inward.scopes, Exchange.of(scope).client_left) == ([], False)
+
+
+async def test_the_client_that_stopped_is_told_so_in_its_shape(clock: Clock) -> None:
+    """Once the errors layer has given up on the rest."""
+
+    def shape(scope: Scope, status: int, message: str, code: str) -> bytes:
+        return OPENAI_INSTANCE.error_body("/v1/chat/completions", status, message, code)
+
+    layer = ErrorsMiddleware(BodyMiddleware(Inward()), error_shape=shape, drain_timeout_s=0.0)
+    async with drive(layer, fresh(), body=None) as client:
+        await client.receiving(1)
+        await clock.goes_on(61)
+        await client.completed()
+    error = json.loads(client.body)["error"]
+    assert (client.status, error["type"]) == (408, "invalid_request_error")
+    assert "stopped coming" in error["message"]
+
+
+async def test_a_slow_client_that_goes_on_sending_is_waited_for(clock: Clock) -> None:
+    """Each piece is waited for anew, so a body may take longer than the longest silence."""
+    inward = Inward()
+    async with drive(BodyMiddleware(inward, timeout_s=60), fresh(), body=None) as client:
+        for call_number, place in enumerate(range(0, len(CHAT_BODY), 10), 1):
+            await client.receiving(call_number)
+            await clock.goes_on(59)
+            client.feed(CHAT_BODY[place : place + 10], more=place + 10 < len(CHAT_BODY))
+        await client.completed()
+    assert inward.body == CHAT_BODY
+
+
+async def test_after_the_body_a_client_may_be_silent(clock: Clock) -> None:
+    """It waits for its answer, however long that takes."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+
+    async with drive(BodyMiddleware(app, timeout_s=60), fresh(), body=CHAT_BODY) as client:
+        await client.receiving(2)
+        await clock.goes_on(61)
+        client.disconnect()
+        await client.completed()
+
+
+async def test_a_timeout_of_the_servers_own_stays_what_it_is() -> None:
+    """It is no silence of the client."""
+    trouble = TimeoutError("the server's")
+
+    async def receive() -> Message:
+        raise trouble
+
+    async def send(message: Message) -> None: ...
+
+    with pytest.raises(TimeoutError) as raised:
+        await BodyMiddleware(Inward())(fresh(), receive, send)
+    assert raised.value is trouble
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -211,8 +307,9 @@ async def test_an_unknown_coding_is_refused_on_a_recorded_route(coding: str) -> 
     assert "gzip" in failure.message
 
 
-@pytest.mark.parametrize("max_bytes", [0, -5])
-def test_a_bad_limit_is_named(max_bytes: int) -> None:
+@pytest.mark.parametrize("option", ["max_bytes", "timeout_s"])
+@pytest.mark.parametrize("value", [0, -5])
+def test_a_bad_limit_is_named(option: str, value: Any) -> None:
     """The message says which option and which value."""
-    with pytest.raises(ValueError, match=f"max_bytes must be positive: {max_bytes}"):
-        BodyMiddleware(Inward(), max_bytes=max_bytes)
+    with pytest.raises(ValueError, match=f"{option} must be positive: {value}"):
+        BodyMiddleware(Inward(), **{option: value})

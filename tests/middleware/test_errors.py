@@ -29,6 +29,7 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (errors.ByokDisabled(), 403, "Bring Your Own Key (BYOK) mode is not enabled."),
     (errors.RouteNotSupported("PUT", "/openai/v1/x"), 404, "route not supported: PUT /openai/v1/x"),
     (errors.ProviderDisabled("corp"), 503, 'provider_disabled: AI provider "corp" is disabled'),
+    (errors.BodyTimeout(2.5), 408, "request body stopped coming: nothing of it arrived for 2.5 s"),
     (errors.BodyTooLarge(1000), 413, "request body is larger than the limit of 1000 bytes"),
     (errors.BadRequest("not JSON at byte 3"), 400, "not JSON at byte 3"),
     (errors.UnsupportedCoding("content-encoding br"), 415, "content-encoding br"),
