@@ -6,7 +6,7 @@ a vendor writes them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -106,7 +106,7 @@ AnswerEvent: TypeAlias = TextDelta | ReasoningDelta | Answer
 class Speaker(Protocol):
     """One wire format, on a client of the vendor's SDK."""
 
-    def stream(self, ask: Ask) -> AsyncIterator[AnswerEvent]:
+    def stream(self, ask: Ask) -> AsyncGenerator[AnswerEvent, None]:
         """Deltas as they come, then exactly one `Answer`.
 
         Raises `ModelError`. Closing the iterator, or cancelling who reads it, ends the request upstream.

@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
+from gateway.ai_providers import AiProvider
 from providers.secret import Secret
-
-ProviderKind: TypeAlias = Literal["openai", "anthropic", "bedrock", "copilot"]
-"""`bedrock` is an instance of type anthropic that reaches its models through Amazon Bedrock. Anything that speaks
-OpenAI's format is `openai`."""
-
-
-@dataclass(frozen=True, slots=True)
-class AiProvider:
-    """A row of `ai_providers`: a configured instance, without any credential."""
-
-    id: str
-    name: str
-    type: ProviderKind
-    enabled: bool
-    base_url: str
-    """Empty for an instance on Bedrock that goes by its region."""
-    region: str = ""
-    """Of Bedrock."""
 
 
 class AiProviders(Protocol):

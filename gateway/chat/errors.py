@@ -1,0 +1,57 @@
+"""Mistakes that the chat service tells its callers.
+
+ChatError
+├── EmptyMessage, MessageTooLong   400
+├── NoModel                        400   the chat names no model, and the deployment has no default
+├── NotRunningHere                 409   another process runs the chat
+├── TooManyAgents                  409
+└── Stopping                       503   the service is about to end
+"""
+
+from __future__ import annotations
+
+from gateway.chat.content import MAX_TEXT
+
+
+class ChatError(Exception):
+    """It can't be done; the text says why, and is safe to show."""
+
+    status = 400
+
+
+class EmptyMessage(ChatError):
+    def __init__(self) -> None:
+        super().__init__("The message is empty.")
+
+
+class MessageTooLong(ChatError):
+    def __init__(self) -> None:
+        super().__init__(f"The message has more than {MAX_TEXT} characters.")
+
+
+class NoModel(ChatError):
+    def __init__(self) -> None:
+        super().__init__(
+            "No model is chosen: name one as provider/model, or ask an operator to set chat_model."
+        )
+
+
+class NotRunningHere(ChatError):
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("Another process runs this chat: ask that one, or wait until the turn ends.")
+
+
+class TooManyAgents(ChatError):
+    status = 409
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} agents are at work already: wait for one of them.")
+
+
+class Stopping(ChatError):
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The chat service is shutting down; try again.")

@@ -1,0 +1,103 @@
+"""Short answers beside the conversation: a title, a quick text, a word of advice.
+
+Title and quick generation end their messages with the assistant's role, so that the gateway doesn't record them as a
+prompt of the user's: nobody typed it. Advice is asked for in the user's role, as a real turn is.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import aclosing
+from typing import Final
+
+from gateway.chat.content import (
+    Answer,
+    Ask,
+    ModelError,
+    Reasoning,
+    Said,
+    Speaker,
+    Text,
+    ToolCall,
+    ToolResult,
+    text_of,
+)
+from gateway.chat.store import Message
+
+MAX_TITLE: Final = 80
+MAX_TITLED: Final = 4_000
+"""Characters of the first message that a title is made of."""
+
+MAX_TRANSCRIPT: Final = 60_000
+"""Characters of the conversation that an advisor is shown: the last ones."""
+
+_TITLE_SYSTEM: Final = (
+    "You name conversations. Answer with a title of at most six words for the conversation that this message begins: "
+    "no quotes, no full stop, in the language of the message."
+)
+_ADVISOR_SYSTEM: Final = (
+    "You advise another AI agent that is in the middle of its work. You see what was said and done so far, and its "
+    "question. Be brief and concrete: say what to do, what to avoid, and what is missing to decide."
+)
+
+
+def title_ask(first_message: str) -> Ask:
+    return _beside(_TITLE_SYSTEM, first_message[:MAX_TITLED], "The title is:", max_output_tokens=60)
+
+
+def quick_ask(instruction: str, text: str) -> Ask:
+    return _beside(instruction, text, "Here it is:", max_output_tokens=1_000)
+
+
+def advisor_ask(messages: list[Message], question: str) -> Ask:
+    asked = f"<conversation>\n{transcript(messages)}\n</conversation>\n\n{question}"
+    return Ask(system=_ADVISOR_SYSTEM, messages=(Said("user", (Text(asked),)),), max_output_tokens=4_000)
+
+
+def clean_title(text: str) -> str:
+    """One line, without what models put around a title."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return re.sub(r"\s+", " ", line).strip(" \"'*#`.:").strip()[:MAX_TITLE].rstrip()
+
+
+def transcript(messages: list[Message]) -> str:
+    """What was said and done, for a reader that has none of the tools."""
+    lines = [
+        f"{message.role}: {said}"
+        for message in messages
+        if message.visible in ("both", "model")
+        for said in _said(message)
+    ]
+    return "\n".join(lines)[-MAX_TRANSCRIPT:]
+
+
+def _said(message: Message) -> list[str]:
+    said: list[str] = []
+    for part in message.parts:
+        match part:
+            case Text(text):
+                said.append(text)
+            case ToolCall():
+                said.append(f"[calls {part.name} with {part.arguments}]")
+            case ToolResult():
+                said.append(f"[result of {part.name}: {part.content}]")
+            case Reasoning():
+                pass  # another model's thoughts are not to be shown to this one
+    return said
+
+
+def _beside(system: str, text: str, begun: str, *, max_output_tokens: int) -> Ask:
+    return Ask(
+        system=system,
+        messages=(Said("user", (Text(text),)), Said("assistant", (Text(begun),))),
+        max_output_tokens=max_output_tokens,
+    )
+
+
+async def whole_text(speaker: Speaker, ask: Ask) -> str:
+    """The text of an answer that nobody follows. Raises `ModelError`."""
+    async with aclosing(speaker.stream(ask)) as events:
+        async for event in events:
+            if isinstance(event, Answer):
+                return text_of(event.parts).strip()
+    raise ModelError("the model's answer ended too early")

@@ -1,0 +1,269 @@
+"""Runs the turns of one chat: the model is called, its tools run, until it ends; then the next queued message.
+
+A runner holds the chat by a lease in the store, so that one process at a time runs it, and another may go on when this
+one died. Each turn acts for the key of its last user message, read anew when the turn begins. What ends a turn badly
+is told in the chat, and the chat takes the next message; nothing here tries again (the gateway does, where it is safe).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.chat.content import (
+    Answer,
+    Ask,
+    ModelError,
+    Part,
+    ReasoningDelta,
+    Said,
+    Speaker,
+    Text,
+    TextDelta,
+    ToolCall,
+)
+from gateway.chat.events import Delta, QueueChanged, StatusChanged, Turn
+from gateway.chat.hub import Hub
+from gateway.chat.routing import (
+    ChatIdentity,
+    Model,
+    ModelOptions,
+    ModelRequest,
+    ModelRouting,
+    Purpose,
+    RoutingError,
+)
+from gateway.chat.routing.requests import RecordHttp
+from gateway.chat.store import Chat, ChatStore, Message, NewMessage
+from gateway.chat.tools import ToolBox
+from gateway.chat.views import added
+from recorders.stores.base import StoreError
+from recorders.tasks import end
+
+log = logging.getLogger("ai_gateway.chat")
+
+PURPOSES: Final = {
+    "chat": Purpose.CHAT,
+    "subagent": Purpose.SUBAGENT,
+    "computer_use": Purpose.COMPUTER_USE,
+}
+
+INTERRUPTED: Final = "the turn was interrupted by a shutdown; send a message to go on"
+TOO_LONG: Final = "the turn did not end after {steps} calls of the model; send a message to go on"
+UNREACHABLE: Final = "the database could not be reached; send the message again"
+BROKEN: Final = "the turn failed for a reason of our own, which the log has"
+
+
+class TooManySteps(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What runners work with; the service makes one for all."""
+
+    store: ChatStore
+    routing: ModelRouting
+    hub: Hub
+    tools: ToolBox
+    speaker_for: Callable[[Model], Speaker]
+    clock: Callable[[], datetime]
+    pause: Callable[[float], Awaitable[None]]
+    record_http: RecordHttp | None = None
+    max_steps: int = 100
+    lease_s: float = 60.0
+
+
+def identity_of(chat: Chat) -> ChatIdentity:
+    return ChatIdentity(chat.id, chat.root_id, chat.owner_id)
+
+
+def shown_to_model(messages: list[Message]) -> tuple[Said, ...]:
+    return tuple(Said(one.role, one.parts) for one in messages if one.visible in ("both", "model"))
+
+
+class Runner:
+    """One run, under an ID of its own: `claim`, then `run`, which returns when the chat waits again or is another's."""
+
+    def __init__(self, chat: Chat, runner_id: str, means: Means) -> None:
+        self.chat = chat
+        self.api_key_id: str | None = None
+        self.id = runner_id
+        self._means = means
+        self._turn: asyncio.Task[None] | None = None
+        self._said: list[Part] = []
+        self._closing = False
+        self._lost = False
+
+    @property
+    def chat_id(self) -> str:
+        return self.chat.id
+
+    @property
+    def owner_id(self) -> str:
+        return self.chat.owner_id
+
+    def interrupt(self, *, closing: bool = False) -> None:
+        """End the turn that runs; queued messages go on after it, unless everything is `closing`."""
+        self._closing = self._closing or closing
+        if self._turn is not None:
+            self._turn.cancel()
+
+    async def claim(self) -> bool:
+        """Whether the chat is this runner's now."""
+        return await self._means.store.claim(self.chat.id, self.id, self._lease_end())
+
+    def _lease_end(self) -> datetime:
+        return self._means.clock() + timedelta(seconds=self._means.lease_s)
+
+    async def run(self) -> None:
+        lease = asyncio.create_task(self._keep_lease(), name="chat lease")
+        try:
+            while await self._next():
+                pass
+        except StoreError as error:
+            log.warning("the chat %s stops: %s", self.chat.id, error)
+            self._publish_status(UNREACHABLE)
+        finally:
+            await end(lease)
+
+    async def _next(self) -> bool:
+        """Run a turn and say how it ended; true when another message is in line."""
+        turn = self._turn = asyncio.create_task(self._answer(), name="chat turn")
+        if self._closing:
+            turn.cancel()
+        await asyncio.wait({turn})
+        self._turn = None
+        if self._lost:
+            return False
+        if turn.cancelled():
+            await self._keep_partial()
+        error = self._why(turn)
+        if await self._means.store.finish(self.chat.id, self.id, error=error):
+            self._publish_status(error)
+            return False
+        if error:
+            return False  # it is somebody else's by now
+        return await self._promoted()
+
+    def _why(self, turn: asyncio.Task[None]) -> str:
+        """What is told in the chat about the end of a turn; empty when all is well."""
+        if turn.cancelled():
+            return INTERRUPTED if self._closing else ""
+        match turn.exception():
+            case None:
+                return ""
+            case RoutingError() | ModelError() as error:
+                return str(error)
+            case TooManySteps():
+                return TOO_LONG.format(steps=self._means.max_steps)
+            case StoreError() as error:
+                log.warning("a turn of the chat %s failed: %s", self.chat.id, error)
+                return UNREACHABLE
+            case error:
+                log.error("a turn of the chat %s failed", self.chat.id, exc_info=error)
+                return BROKEN
+
+    async def _promoted(self) -> bool:
+        message = await self._means.store.promote(self.chat.id, self.id)
+        if message is None:
+            return False
+        self._publish_message(message)
+        waiting = len(await self._means.store.queued(self.chat.id))
+        self._means.hub.publish(self.chat.id, QueueChanged(waiting=waiting))
+        return True
+
+    async def _answer(self) -> None:
+        """One turn: from the last message until the model asks for nothing more."""
+        store = self._means.store
+        self._said.clear()
+        self.api_key_id = await store.active_key(self.chat.id)
+        for _ in range(self._means.max_steps):
+            calls = await self._call_model()
+            if not calls:
+                return
+            results = [await self._means.tools.call(call, self, self.chat.kind) for call in calls]
+            await self._append(NewMessage("tool", tuple(results)))
+        raise TooManySteps
+
+    async def _call_model(self) -> list[ToolCall]:
+        means, chat = self._means, self.chat
+        request = ModelRequest(identity_of(chat), chat.model, PURPOSES[chat.kind])
+        options = ModelOptions(self.api_key_id, means.record_http)
+        ask = Ask(
+            system=chat.system,
+            messages=shown_to_model(await means.store.messages(chat.id)),
+            tools=means.tools.of(chat.kind),
+        )
+        async with means.routing.model(request, options) as model:
+            means.hub.publish(chat.id, turn_event(model, request.purpose))
+            answer = await self._listen(means.speaker_for(model), ask)
+            message = NewMessage(
+                "assistant",
+                answer.parts,
+                model=model.name,
+                credential_kind=model.credential_kind,
+                tokens=answer.tokens,
+            )
+        self._said.clear()
+        await self._append(message)
+        return [part for part in answer.parts if isinstance(part, ToolCall)]
+
+    async def _listen(self, speaker: Speaker, ask: Ask) -> Answer:
+        async with aclosing(speaker.stream(ask)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text):
+                        self._said.append(Text(text))
+                        self._means.hub.publish(self.chat.id, Delta(kind="text", text=text))
+                    case ReasoningDelta(text):
+                        self._means.hub.publish(self.chat.id, Delta(kind="reasoning", text=text))
+                    case Answer():
+                        return event
+        raise ModelError("the model's answer ended too early")
+
+    async def _keep_partial(self) -> None:
+        """What a person has read of an interrupted answer stays in the chat."""
+        text = "".join(part.text for part in self._said if isinstance(part, Text))
+        self._said.clear()
+        if text:
+            await self._append(NewMessage("assistant", (Text(text),), model=self.chat.model))
+
+    async def _append(self, message: NewMessage) -> None:
+        for one in await self._means.store.append(self.chat.id, message):
+            self._publish_message(one)
+
+    def _publish_message(self, message: Message) -> None:
+        if message.visible in ("both", "user"):
+            self._means.hub.publish(self.chat.id, added(message))
+
+    def _publish_status(self, error: str) -> None:
+        status = StatusChanged(status="error" if error else "waiting", error=error)
+        self._means.hub.publish(self.chat.id, status)
+
+    async def _keep_lease(self) -> None:
+        """A database that is away doesn't end the turn; another runner that has the chat does."""
+        lease_s = self._means.lease_s
+        while not self._lost:
+            await self._means.pause(lease_s / 3)
+            try:
+                self._lost = not await self._means.store.renew(self.chat.id, self.id, self._lease_end())
+            except StoreError as error:
+                log.warning("the chat %s may be taken over: %s", self.chat.id, error)
+        log.warning("the chat %s was taken over by another process", self.chat.id)
+        self.interrupt()
+
+
+def turn_event(model: Model, purpose: Purpose) -> Turn:
+    return Turn(
+        purpose=purpose.name.lower(),
+        provider=model.name.provider,
+        model=model.name.model,
+        credential_kind=model.credential_kind,
+        routed=model.routed,
+    )
