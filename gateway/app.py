@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from starlette.routing import Router
 
+from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.from_settings import (
@@ -31,6 +32,7 @@ from gateway.from_settings import (
     warnings_for,
 )
 from gateway.parts import Parts
+from gateway.provider_keys import ProviderKeys
 from gateway.reload import needing_restart, with_reloaded
 from gateway.running import RunningRequests
 from gateway.settings import Settings
@@ -44,7 +46,7 @@ from recorders.drain import Drain
 from recorders.log import structured_log
 from recorders.retention import Retention
 from recorders.sink import JournalSink
-from recorders.stores.base import Store
+from recorders.stores.base import Store, StoreError
 from recorders.stores.database import Database
 from recorders.stores.urls import store_on
 
@@ -106,6 +108,11 @@ class Gateway:
             self.retention = Retention(self.database, keep_s=options.retention_s)
         elif authenticator is None and options.auth == "database":
             self.database = database_from(options)
+        self.provider_rows: AiProviderRows | None = None
+        self.provider_keys: ProviderKeys | None = None
+        if self.database is not None:
+            self.provider_rows = AiProviderRows(self.database)
+            self.provider_keys = ProviderKeys(self.database, options.user_key_encryption_keys)
         self.store: Store = store
         self.journal = journal_from(options)
         self.drain = Drain(self.journal, self.store)
@@ -170,6 +177,8 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
+            if self.provider_rows is not None:
+                await self.provider_rows.seed(self.options.providers)
             await self.open_signers(stack)
             for layer in closable(self._pipeline):
                 stack.push_async_callback(asyncio.to_thread, layer.close)
@@ -210,7 +219,16 @@ class Gateway:
         self.settings = with_reloaded(self.settings, options)
         self.options = self.settings.gateway
         self._registry.take_over(registry)
+        await self._seed_again()
         return left
+
+    async def _seed_again(self) -> None:
+        """A database that is away keeps no provider from being changed; until it is back, chats get its error."""
+        if self.provider_rows is not None:
+            try:
+                await self.provider_rows.seed(self.options.providers)
+            except StoreError as error:
+                log.warning("the rows of the providers are written later: %s", error)
 
     async def open_signers(self, stack: contextlib.AsyncExitStack) -> None:
         """Instances on Bedrock need AWS keys. Raises `SettingsError` where there are none, and the start ends."""

@@ -76,7 +76,7 @@ LEGACY_SETTINGS: Final = (
 
 RESERVED_NAMES: Final = frozenset(
     {"api", "chats", "clients", "healthz", "interceptions", "keys", "livez", "metrics", "models", "openapi"}
-    | {"providers", "readyz", "sessions", "users"}
+    | {"provider-keys", "providers", "readyz", "sessions", "users"}
 )
 """Route segments that mean something else at the place where an instance's name stands."""
 

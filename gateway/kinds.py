@@ -186,6 +186,19 @@ def _as_key(text: str) -> Secret:
     return Secret(text)
 
 
+_FERNET_KEY: Final = re.compile(r"[A-Za-z0-9_-]{43}=", re.ASCII)
+
+
+def _encryption_keys(raw: object) -> tuple[Secret, ...]:
+    keys = _several_keys(raw)
+    if not all(_FERNET_KEY.fullmatch(key.reveal_secret_value()) for key in keys):
+        raise Misfit(
+            "must hold keys of 32 bytes in URL-safe base64; make one with `ai-gateway provider-keys "
+            "generate-encryption-key`"
+        )
+    return keys
+
+
 def _show_keys(keys: tuple[Secret, ...]) -> str:
     return ", ".join(key.hint for key in keys)
 
@@ -233,3 +246,4 @@ DATABASE_URL: Final = Kind("database url", _database_url, _show_database_url, se
 SECRET: Final = Kind("secret", _secret, _show_secret, secret=True)
 ONE_KEY: Final = Kind("key", _one_key, _show_keys, secret=True)
 SEVERAL_KEYS: Final = Kind("keys", _several_keys, _show_keys, secret=True)
+ENCRYPTION_KEYS: Final = Kind("keys", _encryption_keys, _show_keys, secret=True)

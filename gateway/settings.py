@@ -29,6 +29,7 @@ from gateway.instances import (
 from gateway.kinds import (
     DATABASE_URL,
     DURATION,
+    ENCRYPTION_KEYS,
     HEADER_NAME,
     HTTP_URL,
     SECRET,
@@ -77,6 +78,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         "X-AI-Bridge-Actor-Metadata-Username"
     )
     allow_byok: Annotated[bool, SWITCH, Help("let users bring their own provider credentials")] = True
+    user_key_encryption_keys: Annotated[
+        tuple[Secret, ...],
+        ENCRYPTION_KEYS,
+        Help("encrypt the provider keys that users keep here: the first does, all decrypt; empty: keep none"),
+    ] = ()
     max_concurrency: Annotated[int, whole_number(0), Help("requests at once in a process; 0: no limit")] = 0
     rate_limit: Annotated[int, whole_number(0), Help("requests a second for each API key; 0: no limit")] = 0
     circuit_breaker_enabled: Annotated[bool, SWITCH, Help("stop asking a provider that keeps failing")] = (
