@@ -6,10 +6,10 @@ what is dumped is what was sent; inside the circuit breaker too, so that what it
 `facts`. Puts the access key that signed into `credential`, so that the record can name it. Requests to other providers
 pass untouched.
 
-Going up it turns path, body and beta flags into Bedrock's and signs the result, last. A user's own credential must be
-an Amazon Bedrock API key; it goes as the bearer that it is, and nothing is signed. Coming down, the event stream
-becomes server-sent events as it arrives, and an error gets Anthropic's shape and keeps its status. A stream whose
-checksums are wrong, or that ends within a message, breaks off for the client as any broken upstream does.
+Going up it turns path, body and beta flags into Bedrock's and signs the result, last. A user's own credential is an
+Amazon Bedrock API key, a bearer already; with one nothing is signed. Coming down, the event stream becomes server-sent
+events as it arrives, and an error gets Anthropic's shape and keeps its status. A stream whose checksums are wrong, or
+that ends within a message, breaks off for the client as any broken upstream does.
 
 It keeps no keys: those are the matter of the instance's signer, which refreshes them.
 """
@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from middleware.errors import BadRequest, Unavailable, UnsupportedCoding, UpstreamBroke
 from middleware.exchange import Exchange, header
 from middleware.request_body import replay, whole_body
-from providers.base import BEARER, Credential, RequestFacts, Slot
+from providers.base import Credential, RequestFacts, Slot
 from providers.bedrock.answers import EVENT_STREAM, EventTranslator, bedrock_error
 from providers.bedrock.provider import BedrockProvider
 from providers.bedrock.request import NoObject
@@ -73,11 +73,6 @@ def _invocation(
     if (header(scope, b"content-encoding") or "identity").lower() != "identity":
         raise UnsupportedCoding(
             "a body for Amazon Bedrock must not be compressed: send it without content-encoding"
-        )
-    if exchange.credential_kind == "byok" and exchange.credential and exchange.credential.slot != BEARER:
-        raise BadRequest(
-            f'AI provider "{provider.name}" is on Amazon Bedrock: your own credential must be an Amazon Bedrock API '
-            "key, as a bearer in Authorization"
         )
     facts = exchange.facts or RequestFacts()
     betas = [value for name, value in scope["headers"] if name.lower() == b"anthropic-beta"]

@@ -2,19 +2,20 @@
 
 To clients and in the records it is of type anthropic. Its central credential, where it has static ones, is the access
 key ID; the secret that belongs to it stays with the signer. A user's own credential is an Amazon Bedrock API key, which
-travels as a bearer and is not signed with.
+comes in either header of Anthropic's clients, goes out as a bearer and is not signed with.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from providers.anthropic.errors import error_body
 from providers.anthropic.messages import MESSAGES
 from providers.anthropic.provider import FAILING
-from providers.base import BEARER, POST, X_API_KEY, Endpoint, Provider, ProviderType
+from providers.base import BEARER, POST, X_API_KEY, Credential, Endpoint, Header, Provider, ProviderType
 from providers.bedrock.request import Models
 from providers.bedrock.signer import Signer
 
@@ -38,6 +39,12 @@ class BedrockProvider(Provider):
 
     models: Models
     signer: Signer
+
+    def user_credential(self, headers: Sequence[Header]) -> Credential | None:
+        """The user's own Amazon Bedrock API key: a bearer for AWS, also where it came in `X-Api-Key`."""
+        # Not `super()`: a dataclass with slots is not the class that the method was written in.
+        credential = Provider.user_credential(self, headers)
+        return replace(credential, slot=BEARER) if credential else None
 
 
 def base_url_of(region: str) -> str:

@@ -272,9 +272,10 @@ async def test_what_bedrock_does_not_have_is_not_found(method: str, path: str) -
     assert (client.status, json.loads(client.body)["error"]["type"]) == (404, "not_found_error")
 
 
-async def test_a_users_own_bedrock_key_goes_as_it_is() -> None:
+@pytest.mark.parametrize("own", [("authorization", f"Bearer {USER_KEY}"), ("x-api-key", USER_KEY)])
+async def test_a_users_own_bedrock_key_goes_as_a_bearer(own: tuple[str, str]) -> None:
     """BYOK: neither signed nor retried with the organisation's keys."""
-    headers = [(GOVERNANCE, TOKEN), ("authorization", f"Bearer {USER_KEY}")]
+    headers = [(GOVERNANCE, TOKEN), own]
     upstream = Upstream(bedrock.reply(GREETING, streamed=False))
     async with in_process(upstream) as rig:
         client = await call(
@@ -283,6 +284,8 @@ async def test_a_users_own_bedrock_key_goes_as_it_is() -> None:
         store = await rig.settled()
     assert client.status == 200
     assert upstream.requests[0].values("authorization") == [f"Bearer {USER_KEY}".encode()]
+    assert upstream.requests[0].values("x-api-key") == []
+    assert store.starts[0].credential_hint == Secret(USER_KEY).hint
     assert store.ends[0].credential_hint == Secret(USER_KEY).hint
 
 

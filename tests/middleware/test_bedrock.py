@@ -140,33 +140,37 @@ async def test_each_attempt_is_signed_anew() -> None:
     assert [problem(request, ACCOUNTS, region=REGION) for request in upstream.requests] == ["", ""]
 
 
-async def test_a_users_own_key_is_a_bearer_and_nothing_is_signed() -> None:
-    """The organisation's account has no part in it."""
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+async def test_a_users_own_key_is_a_bearer_and_nothing_is_signed(name: str) -> None:
+    """Wherever the client had a place for it; the organisation's account has no part in it."""
     upstream = Upstream(BLOCKING)
-    headers = [("authorization", f"Bearer {USER_KEY}")]
-    await call(layers(upstream), scope(headers=headers, kind="byok"), MESSAGES_BODY)
+    asked = scope(
+        headers=[(name, f"Bearer {USER_KEY}" if name == "authorization" else USER_KEY)], kind="byok"
+    )
+    await call(layers(upstream), asked, MESSAGES_BODY)
     (request,) = upstream.requests
     assert request.values("authorization") == [f"Bearer {USER_KEY}".encode()]
+    assert request.values("x-api-key") == []
     assert request.header("x-amz-date") is None
+    credential = Exchange.of(asked).credential
+    assert credential is not None
+    assert credential.hint == Secret(USER_KEY).hint
     assert request.raw_path.endswith(b"/invoke")
 
 
-@pytest.mark.parametrize(
-    ("headers", "kind", "error"),
-    [
-        ([("x-api-key", USER_KEY)], "byok", BadRequest),
-        ([("content-encoding", "gzip")], "centralized", UnsupportedCoding),
-    ],
-)
-async def test_what_bedrock_would_not_understand_is_refused(
-    headers: list[tuple[str, str]], kind: Any, error: type[Exception]
-) -> None:
-    """A key of Anthropic's, and a body that would have to be unpacked; nothing goes out."""
+async def test_an_echo_of_the_users_key_does_not_come_back() -> None:
+    """In whatever header a proxy on the way repeats it."""
+    reply = Reply(200, [(b"x-debug", f"key={USER_KEY}".encode()), (b"x-kept", b"1")], [b"{}"])
+    asked = scope(headers=[("x-api-key", USER_KEY)], kind="byok")
+    client = await call(layers(Upstream(reply)), asked, MESSAGES_BODY)
+    assert (client.header("x-debug"), client.header("x-kept")) == (None, b"1")
+
+
+async def test_a_compressed_body_is_refused() -> None:
+    """It would have to be unpacked; nothing goes out."""
     upstream = Upstream()
-    with pytest.raises(error) as refused:
-        await call(layers(upstream), scope(headers=headers, kind=kind), MESSAGES_BODY)
-    assert "Bedrock" in str(refused.value)
-    assert USER_KEY not in str(refused.value)
+    with pytest.raises(UnsupportedCoding, match="Bedrock"):
+        await call(layers(upstream), scope(headers=[("content-encoding", "gzip")]), MESSAGES_BODY)
     assert not upstream.requests
 
 

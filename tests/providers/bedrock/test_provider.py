@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from providers.base import BEARER, Credential, Headers
 from providers.bedrock.provider import ANTHROPIC_ON_BEDROCK, base_url_of, region_of
+from providers.secret import Secret
+from tests.middleware.bedrock import BEDROCK_INSTANCE
 
 
 def test_bedrock_has_messages_and_nothing_else() -> None:
@@ -13,6 +16,21 @@ def test_bedrock_has_messages_and_nothing_else() -> None:
     assert endpoint.serves("POST", "/v1/messages")
     assert endpoint.api is not None
     assert not endpoint.serves("POST", "/v1/messages/count_tokens")
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ([(b"authorization", b"Bearer one")], "one"),
+        ([(b"x-api-key", b"one")], "one"),
+        ([(b"x-api-key", b"other"), (b"authorization", b"Bearer one")], "one"),
+        ([(b"x-api-key", b""), (b"authorization", b"Basic one")], None),
+        ([], None),
+    ],
+)
+def test_a_users_own_key_is_a_bearer(headers: Headers, key: str | None) -> None:
+    """Bedrock knows no other place for one; of two, the one that came as a bearer counts."""
+    assert BEDROCK_INSTANCE.user_credential(headers) == (Credential(BEARER, Secret(key)) if key else None)
 
 
 @pytest.mark.parametrize(
