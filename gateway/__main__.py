@@ -1,13 +1,14 @@
 """The `ai-gateway` command.
 
-    ai-gateway serve            the gateway, as configured
-    ai-gateway demo             the gateway with a user, a key and a provider in the box
-    ai-gateway users ...        who may call
-    ai-gateway keys ...         what they call with
-    ai-gateway sessions         what was recorded, newest first
-    ai-gateway session ID       one session: prompts, tools, tokens
-    ai-gateway purge            delete old records
-    ai-gateway config show      the effective settings, and where each came from
+    ai-gateway serve              the gateway, as configured
+    ai-gateway demo               the gateway with a user, a key and a provider in the box
+    ai-gateway users ...          who may call
+    ai-gateway keys ...           what they call with
+    ai-gateway provider-keys ...  their own keys for AI providers
+    ai-gateway sessions           what was recorded, newest first
+    ai-gateway session ID         one session: prompts, tools, tokens
+    ai-gateway purge              delete old records
+    ai-gateway config show        the effective settings, and where each came from
 
 Exit status: 0; 1 when something asked for can't be done; 2 when the command line or the settings are wrong. Errors
 are one sentence on standard error.
@@ -21,7 +22,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from gateway import account_commands, config_show, demo, purge_command, server, session_commands
+from gateway import (
+    account_commands,
+    config_show,
+    demo,
+    provider_key_commands,
+    purge_command,
+    server,
+    session_commands,
+)
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
 from gateway.reload import Reloader, hold_hangups
@@ -44,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(flags_of(args) | _unknown(rest), config=args.config)
         if "account_command" in args:
             return account_commands.run(args, settings)
+        if "provider_key_command" in args:
+            return provider_key_commands.run(args, settings)
         if "session_command" in args:
             return session_commands.run(args, settings)
         command: Command = args.command
@@ -84,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     config_commands = config.add_subparsers(required=True, metavar="COMMAND")
     _add(config_commands, "show", _config_show, flags, "the effective settings, and where each came from")
     account_commands.add_commands(commands, flags=flags)
+    provider_key_commands.add_commands(commands, flags=flags)
     session_commands.add_commands(commands, flags=flags)
     return parser
 

@@ -60,6 +60,16 @@ def _add_key_commands(subparsers: _SubParsers, parents: list[argparse.ArgumentPa
     revoke = keys.add_parser("revoke", help="end a key, for good", parents=parents)
     revoke.add_argument("id", metavar="ID", help="the part of the token before the dash")
     revoke.set_defaults(account_command=_revoke_key)
+    delete = keys.add_parser(
+        "delete",
+        help="end a key and forget it",
+        description="Delete a key: it ends like a revoked one, and is not listed any more. Recorded calls still say "
+        "its ID; chats stay, but what was said with it has no key, so a turn that depends on it is refused. "
+        "To end a key, revoke it.",
+        parents=parents,
+    )
+    delete.add_argument("id", metavar="ID", help="the part of the token before the dash")
+    delete.set_defaults(account_command=_delete_key)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -91,7 +101,7 @@ async def _create_user(accounts: Accounts, args: argparse.Namespace) -> None:
 async def _list_users(accounts: Accounts, args: argparse.Namespace) -> None:
     users = await accounts.list_users()
     rows = [(user.name, user.role, user.status, _day(user.created_at)) for user in users]
-    _print_table(("NAME", "ROLE", "STATUS", "CREATED"), rows)
+    print_table(("NAME", "ROLE", "STATUS", "CREATED"), rows)
 
 
 async def _suspend_user(accounts: Accounts, args: argparse.Namespace) -> None:
@@ -119,12 +129,17 @@ async def _list_keys(accounts: Accounts, args: argparse.Namespace) -> None:
         (key.id, key.username, _state(key, now), _day(key.created_at), _minute_or_never(key.expires_at))
         for key in await accounts.list_keys(args.user)
     ]
-    _print_table(("ID", "USER", "STATE", "CREATED", "EXPIRES"), rows)
+    print_table(("ID", "USER", "STATE", "CREATED", "EXPIRES"), rows)
 
 
 async def _revoke_key(accounts: Accounts, args: argparse.Namespace) -> None:
     key = await accounts.revoke_key(args.id)
     _say(f"Revoked key {key.id} of {key.username}.")
+
+
+async def _delete_key(accounts: Accounts, args: argparse.Namespace) -> None:
+    key = await accounts.delete_key(args.id)
+    _say(f"Deleted key {key.id} of {key.username}.")
 
 
 def _lifetime(text: str) -> timedelta:
@@ -154,7 +169,8 @@ def _minute_or_never(time: datetime | None) -> str:
     return "never" if time is None else _minute(time)
 
 
-def _print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """On standard output, in columns."""
     lines = [heading, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -39,9 +39,10 @@ from gateway.settings import Settings
 from gateway.settings_error import SettingsError
 from gateway.stack import LAYERS, Layer, StackError, admitting_layers, closable, compose, outer_layers
 from middleware.errors import GatewayDisabled, ShuttingDown
+from middleware.exchange import DELEGATION_KEY
 from providers.bedrock.provider import BedrockProvider
 from providers.bedrock.signer import KeysUnavailable, Signer
-from providers.registry import Registry
+from providers.registry import Registry, below_prefix
 from recorders.drain import Drain
 from recorders.log import structured_log
 from recorders.retention import Retention
@@ -51,13 +52,19 @@ from recorders.stores.database import Database
 from recorders.stores.urls import store_on
 
 if TYPE_CHECKING:
+    import httpx2
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from gateway.chat.service import ChatService
+    from gateway.chat.tools import Tool
     from middleware.auth import Authenticator
 
 log = logging.getLogger("ai_gateway")
 
 DRAIN_DEADLINE_S: Final = 10.0
+
+CHATS: Final = "chats"
+"""The first segment of the paths of the chat service."""
 
 
 def create_app(
@@ -67,8 +74,12 @@ def create_app(
     store: Store | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     layers: Sequence[Layer] = LAYERS,
+    chat_tools: Sequence[Tool] = (),
 ) -> Gateway:
-    """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each."""
+    """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each.
+
+    `chat_tools` are what the turns of chats may call, where `chat_enabled` is on.
+    """
     try:
         return Gateway(
             settings or Settings(),
@@ -76,6 +87,7 @@ def create_app(
             store=store,
             transport=transport,
             layers=layers,
+            chat_tools=chat_tools,
         )
     except (SettingsError, StackError):
         raise
@@ -94,6 +106,7 @@ class Gateway:
         store: Store | None,
         transport: httpx.AsyncBaseTransport | None,
         layers: Sequence[Layer],
+        chat_tools: Sequence[Tool],
     ) -> None:
         self.settings = settings
         self.options = options = settings.gateway
@@ -119,6 +132,10 @@ class Gateway:
         self._authenticator = authenticator or authenticator_from(
             options, transport=transport, database=self.database
         )
+        self.chat: ChatService | None = None
+        self._chat_ways: httpx2.AsyncHTTPTransport | None = None
+        if options.chat_enabled:
+            self._add_chat(chat_tools)
         self._compose(layers, transport)
         self._lifespan_router = Router(lifespan=self.lifespan)
         self._requests = RunningRequests()
@@ -126,6 +143,15 @@ class Gateway:
         self._signers: weakref.WeakSet[Signer] = weakref.WeakSet()
         self._running = False
         self._stopping = False
+
+    def _add_chat(self, tools: Sequence[Tool]) -> None:
+        import httpx2  # noqa: PLC0415 - it and the vendors' SDKs take a second to load, for those who chat
+
+        from gateway.chat.deployment import chat_service_of  # noqa: PLC0415
+
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
+        self._chat_ways = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self.chat = chat_service_of(self, tools=tools, direct=self._chat_ways)
 
     def _compose(self, layers: Sequence[Layer], transport: httpx.AsyncBaseTransport) -> None:
         """The pipeline, the management API behind the layers that learn who is calling, and the answer at shutdown."""
@@ -140,8 +166,16 @@ class Gateway:
         self._pipeline = compose(outer, _disabled, parts)
         if options.enabled:
             self._pipeline = compose(layers, upstream_from(options, transport), parts)
-            if self.database is not None and admitting:
-                self._management = compose(admitting, management_api(self.database), parts)
+            if self.database is not None and self.provider_keys is not None and admitting:
+                api = management_api(
+                    self.database, provider_keys=self.provider_keys, allow_byok=options.allow_byok
+                )
+                self._management = compose(admitting, api, parts)
+        self._chats: ASGIApp | None = None
+        if self.chat is not None and admitting:
+            from gateway.chat.api import chat_api  # noqa: PLC0415
+
+            self._chats = compose(admitting, chat_api(self.chat), parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -161,8 +195,10 @@ class Gateway:
             )
 
     def refuse_new_requests(self) -> None:
-        """From now on a new request gets 503 with `Retry-After`; those that are running go on."""
+        """From now on a new request gets 503 with `Retry-After`; those that are running go on, and so do turns."""
         self._stopping = True
+        if self.chat is not None:
+            self.chat.refuse_new_messages()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
@@ -171,8 +207,9 @@ class Gateway:
         Raises `StoreError`, `JournalUnusable`, `SettingsError`.
         """
         async with contextlib.AsyncExitStack() as stack:
-            if self._own_transport is not None:
-                stack.push_async_callback(self._own_transport.aclose)
+            for way in (self._own_transport, self._chat_ways):
+                if way is not None:
+                    stack.push_async_callback(way.aclose)
             for part in (self.database, self.store):
                 if part is not None:
                     stack.push_async_callback(part.close)
@@ -196,6 +233,8 @@ class Gateway:
             try:
                 yield
             finally:
+                if self.chat is not None:
+                    await self.chat.close()
                 self._running = False
                 # Callers in this process can hang up just before this; what they asked is still to be recorded.
                 await self._requests.none_left(DRAIN_DEADLINE_S)
@@ -250,8 +289,10 @@ class Gateway:
             await signer.close()
 
     def _app_for(self, scope: Scope) -> ASGIApp:
-        if self._stopping:
+        if self._stopping and DELEGATION_KEY not in scope:  # a turn of a chat may end
             return self._shutting_down
+        if self._chats is not None and _is_chat(scope):
+            return self._chats
         if self._management is not None and is_management(scope):
             return self._management
         return self._pipeline
@@ -259,6 +300,10 @@ class Gateway:
     def _warn(self) -> None:
         for sentence in warnings_for(self.settings, own_store=self.retention is not None):
             log.warning("%s", sentence)
+
+
+def _is_chat(scope: Scope) -> bool:
+    return below_prefix(scope)[1:].partition("/")[0] == CHATS
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

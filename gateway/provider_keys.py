@@ -73,8 +73,8 @@ class UserKeptElsewhere(ProviderKeyError):
 class NoEncryptionKey(ProviderKeyError):
     def __init__(self) -> None:
         super().__init__(
-            "Users' own keys can't be stored: set user_key_encryption_keys (`ai-gateway provider-keys "
-            "generate-encryption-key` makes one)."
+            "Users' own keys can't be stored here: the operator has to set user_key_encryption_keys (`ai-gateway "
+            "provider-keys generate-encryption-key` makes one)."
         )
 
 

@@ -9,7 +9,7 @@ Prompts and tokens are in the answers, so nothing may cache them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -29,13 +29,14 @@ from middleware.errors import (
     RouteNotSupported,
     Unavailable,
 )
-from middleware.exchange import Exchange
+from middleware.exchange import Exchange, Identity
 from providers.registry import below_prefix
 from recorders.stores.base import StoreError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from gateway.provider_keys import ProviderKeys
     from recorders.stores.database import Database
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -47,12 +48,16 @@ def is_management(scope: Mapping[str, Any]) -> bool:
     return below_prefix(scope)[1:].partition("/")[0] in SEGMENTS
 
 
-def management_api(database: Database) -> ASGIApp:
+def management_api(database: Database, *, provider_keys: ProviderKeys, allow_byok: bool) -> ASGIApp:
     """The application on an open database. It wants a `caller` on the exchange."""
     accounts = Accounts(database)
+
+    def desk(caller: Identity) -> Desk:
+        return Desk(caller, database, accounts, provider_keys, allow_byok)
+
     paths = dict.fromkeys(operation.path for operation in OPERATIONS)
     routes = [Route(DOCUMENT, _Document())]
-    routes += [Route(path, _Resource(_of(path), database, accounts)) for path in paths]
+    routes += [Route(path, _Resource(_of(path), desk)) for path in paths]
     router = Router(routes, redirect_slashes=False, default=_unknown)
 
     async def below(scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,10 +74,9 @@ def _of(path: str) -> dict[str, Operation]:
 class _Resource:
     """What can be done at one path."""
 
-    def __init__(self, operations: dict[str, Operation], database: Database, accounts: Accounts) -> None:
+    def __init__(self, operations: dict[str, Operation], desk: Callable[[Identity], Desk]) -> None:
         self._operations = operations
-        self._database = database
-        self._accounts = accounts
+        self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = self._operations.get(scope["method"])
@@ -86,8 +90,7 @@ class _Resource:
             raise Forbidden(f"this needs the role {operation.role}")
         given = await _given(operation, Request(scope, receive))
         try:
-            desk = Desk(caller, self._database, self._accounts)
-            answer = await operation.handler(desk, given, **scope["path_params"])
+            answer = await operation.handler(self._desk(caller), given, **scope["path_params"])
         except StoreError as error:
             raise Unavailable("could not reach the database", retry_after_s=5) from error
         await _json(answer, operation.status)(scope, receive, send)

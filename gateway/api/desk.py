@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.accounts import Accounts, UnknownUser
+from gateway.provider_keys import ProviderKeys
 from middleware.exchange import Identity
 from recorders.stores.database import Database
 
@@ -16,6 +17,8 @@ class Desk:
     caller: Identity
     database: Database
     accounts: Accounts
+    provider_keys: ProviderKeys
+    allow_byok: bool
 
     @property
     def scope(self) -> str | None:

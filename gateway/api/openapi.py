@@ -18,7 +18,7 @@ _PATH_PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 _ERRORS: Final[Mapping[int, str]] = {
     400: "No token, or parameters that are wrong; the message names them all",
-    403: "A token that is not accepted, or a role that is not enough",
+    403: "A token that is not accepted, a role that is not enough, or what the operator has turned off",
     404: "There is no such thing, or none that the caller may see",
     405: "The path knows other methods",
     409: "What is there already stands in the way",
@@ -65,7 +65,7 @@ def _document() -> Schema:
             "title": "AI gateway: management",
             "version": "1",
             "description": "What was recorded, users and keys. Members see what is their own, auditors and admins "
-            "everything; users and keys are for admins.",
+            "everything; users and keys are for admins, and one's own provider keys for everybody.",
         },
         "security": [{name: []} for name in _SECURITY],
         "paths": paths,

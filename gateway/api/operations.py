@@ -12,11 +12,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from gateway.api import accounts, records
+from gateway.api import accounts, provider_keys, records
 from gateway.api.parameters import (
     InterceptionsParameters,
     KeysParameters,
     NewKeyRequest,
+    NewProviderKey,
     NewUser,
     NoParameters,
     SessionParameters,
@@ -38,7 +39,7 @@ class Operation:
     """As Starlette routes it."""
     handler: Handler
     takes: type[msgspec.Struct]
-    """The body of a POST that has one, else the query."""
+    """The body of a POST or PUT that has one, else the query."""
     returns: type[msgspec.Struct]
     role: Role
     """The least role that may call; members see only what is their own."""
@@ -49,7 +50,7 @@ class Operation:
 
     @property
     def has_body(self) -> bool:
-        return self.takes in (NewUser, NewKeyRequest)
+        return self.method in ("POST", "PUT") and self.takes is not NoParameters
 
     def allows(self, role: Role) -> bool:
         return RANK[role] >= RANK[self.role]
@@ -114,6 +115,18 @@ OPERATIONS: Final = (
     Operation(
         "DELETE", "/keys/{key_id}", accounts.revoke_key, NoParameters, accounts.KeyAnswer, ADMIN,
         "End a key, for good", errors=(404,),
+    ),
+    Operation(
+        "GET", "/provider-keys", provider_keys.list_provider_keys, NoParameters, provider_keys.ProviderKeysAnswer,
+        MEMBER, "Your own keys for AI providers, masked",
+    ),
+    Operation(
+        "PUT", "/provider-keys/{provider}", provider_keys.set_provider_key, NewProviderKey,
+        provider_keys.ProviderKeyAnswer, MEMBER, "Store your own key for an AI provider", errors=(404, 409),
+    ),
+    Operation(
+        "DELETE", "/provider-keys/{provider}", provider_keys.delete_provider_key, NoParameters,
+        provider_keys.ProviderKeyAnswer, MEMBER, "Delete your own key for an AI provider", errors=(404,),
     ),
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.api.search import BadSearch, parse_search
+from gateway.provider_keys import MAX_KEY_LENGTH
 from middleware.errors import BadRequest
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -107,6 +108,15 @@ class NewKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: (
         Annotated[_Text, Meta(description="Such as `90d`, `12h` or `1d12h`; for ever by default.")] | None
     ) = None
+
+
+class NewProviderKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of your own for a provider, instead of the one that is stored."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH, pattern="^[!-~]+$")]
+
+    def __repr__(self) -> str:
+        return "NewProviderKey()"
 
 
 FILTERS: Final = tuple(name for name in FilterParameters.__struct_fields__ if name != "q")

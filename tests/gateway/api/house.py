@@ -12,8 +12,10 @@ import msgspec
 
 from gateway.accounts import Accounts
 from gateway.app import Gateway, create_app
+from gateway.sealed_keys import new_encryption_key
 from gateway.settings import GatewayOptions, Settings
 from middleware.exchange import Role
+from providers.options import ProviderOptions
 from providers.secret import Secret
 from recorders.records import InterceptionStart, Record
 from tests.asgi import Drive, call, http_scope
@@ -93,10 +95,14 @@ def at(minute: float) -> datetime:
 
 
 @asynccontextmanager
-async def house_at(database_url: str, folder: object) -> AsyncIterator[House]:
-    """`audrey` is an auditor, `adam` an admin, `mia` and `max` are members."""
+async def house_at(database_url: str, folder: object, **changes: Any) -> AsyncIterator[House]:
+    """`audrey` is an auditor, `adam` an admin, `mia` and `max` are members; `openai` is a provider."""
     options = GatewayOptions(
-        database_url=Secret(database_url), journal_dir=f"{folder}/journal", retention_s=0
+        database_url=Secret(database_url),
+        journal_dir=f"{folder}/journal",
+        retention_s=0,
+        providers=(ProviderOptions(type="openai", name="openai"),),
+        **{"user_key_encryption_keys": (new_encryption_key(),), **changes},
     )
     app = create_app(Settings(gateway=options))
     async with app.lifespan():

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.api.operations import DOCUMENT, OPERATIONS, SEGMENTS
 from gateway.instances import RESERVED_NAMES
+from providers.secret import Secret
 from tests.gateway.api.house import BAD_TOKEN, PREFIX, House, house_at
 
 ROUTES = [("GET", DOCUMENT, "member", 200)] + [
@@ -18,6 +19,7 @@ ROUTES = [("GET", DOCUMENT, "member", 200)] + [
 BODIES = {
     "/users": b'{"name": "new", "role": "auditor"}',
     "/keys": b'{"user": "mia", "lifetime": "1d"}',
+    "/provider-keys/{provider}": b'{"key": "sk-fake-new-key-of-the-users-own"}',
 }
 
 
@@ -26,19 +28,21 @@ async def lived_in(tmp_path: Path) -> AsyncIterator[House]:
     async with house_at(f"sqlite:///{tmp_path}/gateway.db", tmp_path) as house:
         for name in ("audrey", "adam", "mia"):
             await house.record([house.started(f"of-{name}", by=name, client_session_id=f"session-{name}")])
+            assert house.app.provider_keys is not None
+            await house.app.provider_keys.set(house.people[name].id, "openai", Secret("sk-fake-old-key"))
         yield house
 
 
 def target(house: House, path: str, name: str) -> str:
     """The route, with something in its place that is there for this caller."""
     filled = path.replace("{session_id:path}", f"session-{name}").replace("{name}", "max")
-    return filled.replace("{key_id}", house.people["max"].key_id)
+    return filled.replace("{provider}", "openai").replace("{key_id}", house.people["max"].key_id)
 
 
 @pytest.mark.parametrize(("method", "path", "role", "status"), ROUTES)
 async def test_the_role_matrix(lived_in: House, method: str, path: str, role: str, status: int) -> None:
     """No token, a bad one, a member, an auditor and an admin, in this order, at each route."""
-    body = BODIES.get(path, b"") if method == "POST" else b""
+    body = BODIES.get(path, b"") if method in ("POST", "PUT") else b""
     forbidden = (403, f"this needs the role {role}")
     allowed = (status, None)
     expected = {
