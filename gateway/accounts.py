@@ -1,7 +1,8 @@
 """Users and their API keys, kept in the gateway's database.
 
 A token is `<key ID>-<secret>`. It is shown once, when it is made; kept is the SHA-256 of its secret, which is enough
-because the secret is random and long. Deleting a user or revoking a key keeps the row, because records name it.
+because the secret is random and long. Deleting a user or revoking a key keeps the row, because records name it; a
+key can also be deleted, row and all.
 
 Every mistake a person can make here is an `AccountError` whose text can be shown to them:
 
@@ -232,6 +233,16 @@ class Accounts:
             *(time_value(self._clock()), _text(key_id)),
         )
         return await self.get_key(key_id)
+
+    async def delete_key(self, key_id: str) -> ApiKey:
+        """Forget a key; returns what it was. Raises `UnknownKey`.
+
+        Interceptions still say its ID; chats and their messages stay and have no key any more. Revoking is what ends
+        a key and keeps what is known of it.
+        """
+        key = await self.get_key(key_id)
+        await self._database.execute("DELETE FROM api_keys WHERE id = ?", key.id)
+        return key
 
     async def _set_status(self, name: str, status: Status) -> User:
         user = await self.get_user(name)

@@ -15,23 +15,31 @@ Trouble with the database is a `StoreError`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 import uuid_utils
 
 from gateway.accounts import utc_now
 from gateway.chat import statements
-from gateway.chat.content import Part, Role, Text, Tokens
+from gateway.chat.content import Text, Tokens
+from gateway.chat.entries import (
+    Chat,
+    Kind,
+    Message,
+    NewMessage,
+    Queued,
+    Status,
+    Visible,
+    read_chat,
+    read_message,
+    read_queued,
+)
 from gateway.chat.routing.requests import ModelName
-from gateway.chat.storable import parts_from_json, parts_to_json, storable, storable_count
-from recorders.stores.database import Database, Row, Statement, Value, read_time, time_value
+from gateway.chat.storable import parts_to_json, storable, storable_count
+from recorders.stores.database import Database, Statement, Value, time_value
 from recorders.stores.tables import key as indexable
 
-Kind: TypeAlias = Literal["chat", "subagent", "computer_use"]
-Status: TypeAlias = Literal["waiting", "running", "error"]
-Visible: TypeAlias = Literal["both", "user", "model"]
+__all__ = ["Chat", "ChatStore", "Kind", "Message", "NewMessage", "Queued", "Status", "UnknownChat", "Visible"]
 
 
 class UnknownChat(Exception):
@@ -39,64 +47,6 @@ class UnknownChat(Exception):
 
     def __init__(self) -> None:
         super().__init__("There is no such chat.")
-
-
-@dataclass(frozen=True, slots=True)
-class Chat:
-    id: str
-    owner_id: str
-    owner_name: str
-    parent_id: str | None
-    root_id: str
-    """The top-level chat, which for that one is its own ID."""
-    title: str
-    system: str
-    model: ModelName
-    kind: Kind
-    status: Status
-    error: str
-    """Why the last turn failed; empty unless the status is `error`."""
-    queued: int
-    """How many messages wait."""
-    api_key_id: str | None
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    id: str
-    chat_id: str
-    position: int
-    role: Role
-    parts: tuple[Part, ...]
-    visible: Visible
-    model: ModelName | None
-    credential_kind: str
-    tokens: Tokens | None
-    api_key_id: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    id: str
-    """It becomes the ID of the message."""
-    chat_id: str
-    text: str
-    api_key_id: str | None
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    role: Role
-    parts: tuple[Part, ...]
-    visible: Visible = "both"
-    api_key_id: str | None = None
-    model: ModelName | None = None
-    credential_kind: str = ""
-    tokens: Tokens | None = None
 
 
 def _uuid7() -> str:
@@ -143,53 +93,49 @@ class ChatStore:
 
     async def chat(self, chat_id: str, *, owner_id: str | None = None) -> Chat:
         """Raises `UnknownChat`, also when an owner is given and the chat is somebody else's."""
-        condition, parameters = "id = ?", [storable(chat_id)]
-        if owner_id is not None:
-            condition, parameters = f"{condition} AND owner_id = ?", [*parameters, indexable(owner_id)]
-        rows = await self._database.fetch(f"{statements.CHATS} WHERE {condition}", *parameters)
+        rows = await (
+            self._database.fetch(statements.CHAT, storable(chat_id))
+            if owner_id is None
+            else self._database.fetch(statements.OWN_CHAT, storable(chat_id), indexable(owner_id))
+        )
         if not rows:
             raise UnknownChat
-        return _chat(rows[0])
+        return read_chat(rows[0])
 
     async def chats(self, owner_id: str, *, limit: int = 50, before: str | None = None) -> list[Chat]:
         """The owner's top-level chats, newest first; the next page begins `before` the ID of the last one seen."""
-        condition, parameters = "parent_chat_id IS NULL AND owner_id = ?", [indexable(owner_id)]
-        if before is not None:
-            condition, parameters = f"{condition} AND id < ?", [*parameters, storable(before)]
-        rows = await self._database.fetch(
-            f"{statements.CHATS} WHERE {condition} ORDER BY id DESC LIMIT ?", *parameters, limit
+        owner = indexable(owner_id)
+        rows = await (
+            self._database.fetch(statements.FIRST_PAGE, owner, limit)
+            if before is None
+            else self._database.fetch(statements.NEXT_PAGE, owner, storable(before), limit)
         )
-        return [_chat(row) for row in rows]
+        return [read_chat(row) for row in rows]
 
     async def children(self, chat_id: str) -> list[Chat]:
         """Oldest first."""
-        rows = await self._database.fetch(
-            f"{statements.CHATS} WHERE parent_chat_id = ? ORDER BY id", storable(chat_id)
-        )
-        return [_chat(row) for row in rows]
+        rows = await self._database.fetch(statements.CHILDREN, storable(chat_id))
+        return [read_chat(row) for row in rows]
 
     async def set_title(self, chat_id: str, title: str) -> None:
         """Raises `UnknownChat`."""
-        if not await self._database.execute(
-            statements.SET_TITLE, storable(title), self._now(), storable(chat_id)
-        ):
+        if not await self._changed(statements.SET_TITLE, storable(title), self._now(), storable(chat_id)):
             raise UnknownChat
 
     async def delete_chat(self, chat_id: str) -> None:
         """With all that is in it and below it, also while it runs. Raises `UnknownChat`."""
-        if not await self._database.execute(statements.DELETE_CHAT, storable(chat_id)):
+        if not await self._changed(statements.DELETE_CHAT, storable(chat_id)):
             raise UnknownChat
 
     async def messages(self, chat_id: str, *, after: int = -1) -> list[Message]:
         """Those that follow the position `after`, in order."""
-        rows = await self._database.fetch(
-            f"{statements.MESSAGES} WHERE chat_id = ? AND position > ? ORDER BY position",
-            *(storable(chat_id), after),
-        )
-        return [_message(row) for row in rows]
+        rows = await self._database.fetch(statements.MESSAGES, storable(chat_id), after)
+        return [read_message(row) for row in rows]
 
     async def append(self, chat_id: str, *messages: NewMessage) -> list[Message]:
         """All of them, behind what is there, or none. Raises `UnknownChat`."""
+        if not messages:
+            return []
         chat_id, now = storable(chat_id), self._now()
         new = {self._new_id(): message for message in messages}
         await self._database.transaction(
@@ -199,7 +145,7 @@ class ChatStore:
                 *(self._insert(message_id, chat_id, message, now) for message_id, message in new.items()),
             ]
         )
-        return await self._appended(chat_id, list(new))
+        return await self._appended(list(new))
 
     async def active_key(self, chat_id: str) -> str | None:
         """The key of the last user message that both user and model see; None when that one has none."""
@@ -208,7 +154,8 @@ class ChatStore:
 
     async def queue(self, chat_id: str, text: str, api_key_id: str | None) -> Queued | None:
         """Have a message wait while the chat is running; None when it isn't, and nothing has happened then."""
-        chat_id, text, queued_id, created_at = storable(chat_id), storable(text), self._new_id(), self._clock()
+        chat_id, text = storable(chat_id), storable(text)
+        queued_id, created_at = self._new_id(), self._clock()
         queued = statements.insert_queued(
             queued_id, chat_id, text, time_value(created_at), self._attribution(api_key_id)
         )
@@ -218,20 +165,16 @@ class ChatStore:
 
     async def queued(self, chat_id: str) -> list[Queued]:
         """Oldest first."""
-        rows = await self._database.fetch(
-            f"{statements.QUEUED} WHERE chat_id = ? ORDER BY id", storable(chat_id)
-        )
-        return [_queued(row) for row in rows]
+        rows = await self._database.fetch(statements.QUEUED, storable(chat_id))
+        return [read_queued(row) for row in rows]
 
     async def unqueue(self, chat_id: str, queued_id: str) -> bool:
         """Whether it was taken out of the queue; False when it had left it."""
         chat_id, queued_id = storable(chat_id), storable(queued_id)
         if queued_id not in {queued.id for queued in await self.queued(chat_id)}:
             return False
-        await self._database.transaction(
-            _queue_change(chat_id, statements.delete_queued(queued_id, chat_id))
-        )
-        became_message = await self._database.fetch(f"{statements.MESSAGES} WHERE id = ?", queued_id)
+        await self._database.transaction(_queue_change(chat_id, statements.delete_queued(queued_id, chat_id)))
+        became_message = await self._database.fetch(statements.MESSAGE, queued_id)
         return not became_message
 
     async def promote(self, chat_id: str, runner_id: str) -> Message | None:
@@ -246,23 +189,21 @@ class ChatStore:
             await self._database.transaction(
                 [*_hold_keys(oldest.api_key_id), *_queue_change(chat_id, *promotion)]
             )
-            rows = await self._database.fetch(
-                f"{statements.MESSAGES} WHERE id = ? AND {statements.OF_RUNNER}", oldest.id, *runner
-            )
+            rows = await self._database.fetch(statements.MESSAGE_OF_RUNNER, oldest.id, *runner)
             if rows:
-                return _message(rows[0])
+                return read_message(rows[0])
         return None
 
     async def claim(self, chat_id: str, runner_id: str, until: datetime) -> bool:
         """Whether the chat is this runner's now: nobody had it, or who had it didn't renew in time."""
         now = self._now()
-        return 0 < await self._database.execute(
+        return await self._changed(
             statements.CLAIM, storable(runner_id), time_value(until), now, storable(chat_id), now
         )
 
     async def renew(self, chat_id: str, runner_id: str, until: datetime) -> bool:
         """Whether the chat is still this runner's, now until then."""
-        return 0 < await self._database.execute(
+        return await self._changed(
             statements.RENEW, time_value(until), storable(chat_id), storable(runner_id)
         )
 
@@ -273,8 +214,11 @@ class ChatStore:
         """
         runner = (self._now(), storable(chat_id), storable(runner_id))
         if error:
-            return 0 < await self._database.execute(statements.FAIL, storable(error), *runner)
-        return 0 < await self._database.execute(statements.FINISH, *runner)
+            return await self._changed(statements.FAIL, storable(error), *runner)
+        return await self._changed(statements.FINISH, *runner)
+
+    async def _changed(self, sql: str, *parameters: Value) -> bool:
+        return await self._database.execute(sql, *parameters) > 0
 
     def _now(self) -> str:
         return time_value(self._clock())
@@ -286,7 +230,6 @@ class ChatStore:
 
     def _insert(self, message_id: str, chat_id: str, message: NewMessage, now: str) -> Statement:
         provider, model = message.model or (None, None)
-        tokens = message.tokens
         values = (
             message.role,
             message.visible,
@@ -294,24 +237,22 @@ class ChatStore:
             None if provider is None else storable(provider),
             None if model is None else storable(model),
             storable(message.credential_kind),
-            *((None,) * 3 if tokens is None else map(storable_count, (tokens.input, tokens.output, tokens.cached))),
+            *_counts(message.tokens),
             now,
         )
         return statements.insert_message(message_id, chat_id, values, self._attribution(message.api_key_id))
 
-    async def _appended(self, chat_id: str, message_ids: list[str]) -> list[Message]:
-        found = [message for message in await self.messages(chat_id) if message.id in message_ids]
+    async def _appended(self, message_ids: list[str]) -> list[Message]:
+        sql, parameters = statements.messages_by_id(message_ids)
+        found = [read_message(row) for row in await self._database.fetch(sql, *parameters)]
         if len(found) < len(message_ids):
             raise UnknownChat
         return found
 
     async def _oldest(self, chat_id: str, runner_id: str) -> Queued | None:
         """What the runner of the chat is to take next."""
-        rows = await self._database.fetch(
-            f"{statements.QUEUED} WHERE chat_id = ? AND {statements.OF_RUNNER} ORDER BY id LIMIT 1",
-            *(chat_id, chat_id, runner_id),
-        )
-        return _queued(rows[0]) if rows else None
+        rows = await self._database.fetch(statements.OLDEST_OF_RUNNER, chat_id, chat_id, runner_id)
+        return read_queued(rows[0]) if rows else None
 
 
 def _hold_keys(*key_ids: str | None) -> list[Statement]:
@@ -323,47 +264,7 @@ def _queue_change(chat_id: str, *changes: Statement) -> list[Statement]:
     return [statements.hold_chat(chat_id), *changes, statements.count_queued(chat_id)]
 
 
-def _chat(row: Row) -> Chat:
-    return Chat(
-        id=row["id"],
-        owner_id=row["owner_id"],
-        owner_name=row["owner_name"],
-        parent_id=row["parent_chat_id"],
-        root_id=row["root_chat_id"],
-        title=row["title"],
-        system=row["system"],
-        model=ModelName(row["provider_name"], row["model"]),
-        kind=row["kind"],
-        status=row["status"],
-        error=row["error"],
-        queued=row["queued"],
-        api_key_id=row["key_id"],
-        created_at=read_time(row["created_at"]),
-        updated_at=read_time(row["updated_at"]),
-    )
-
-
-def _message(row: Row) -> Message:
-    return Message(
-        id=row["id"],
-        chat_id=row["chat_id"],
-        position=row["position"],
-        role=row["role"],
-        parts=parts_from_json(row["parts"]),
-        visible=row["visible"],
-        model=None if row["model"] is None else ModelName(row["provider_name"], row["model"]),
-        credential_kind=row["credential_kind"],
-        tokens=_tokens(row),
-        api_key_id=row["key_id"],
-        created_at=read_time(row["created_at"]),
-    )
-
-
-def _tokens(row: Row) -> Tokens | None:
-    if row["input_tokens"] is None:
-        return None
-    return Tokens(input=row["input_tokens"], output=row["output_tokens"], cached=row["cached_tokens"])
-
-
-def _queued(row: Row) -> Queued:
-    return Queued(row["id"], row["chat_id"], row["text"], row["key_id"], read_time(row["created_at"]))
+def _counts(tokens: Tokens | None) -> tuple[Value, ...]:
+    if tokens is None:
+        return (None, None, None)
+    return tuple(map(storable_count, (tokens.input, tokens.output, tokens.cached)))
