@@ -110,6 +110,20 @@ def test_keys_are_listed_without_secrets(terminal: Terminal) -> None:
     assert len(terminal("keys list --user benedict").out.splitlines()) == 2
 
 
+def test_a_deleted_key_is_not_listed_any_more(terminal: Terminal) -> None:
+    """Other than a revoked one; the help says what else deleting does."""
+    terminal("users create anna")
+    deleted, revoked = (terminal.token("keys create --user anna")[:10] for _ in range(2))
+
+    assert terminal(f"keys delete {deleted}") == (0, "", f"Deleted key {deleted} of anna.\n")
+    assert terminal(f"keys revoke {revoked}") == (0, "", f"Revoked key {revoked} of anna.\n")
+
+    assert [line.split()[0] for line in terminal("keys list").out.splitlines()[1:]] == [revoked]
+    with pytest.raises(SystemExit):
+        terminal("keys delete --help")
+    assert "To end a key, revoke it." in " ".join(terminal.capsys.readouterr().out.split())
+
+
 def test_an_expired_key_is_listed_as_expired(terminal: Terminal) -> None:
     """Though nobody revoked it."""
     terminal("users create anna")
@@ -141,6 +155,7 @@ def test_users_are_listed_suspended_activated_and_deleted(terminal: Terminal) ->
         ("keys create --user nobody", "There is no user 'nobody'."),
         ("keys list --user nobody", "There is no user 'nobody'."),
         ("keys revoke AAAAAAAAAA", "There is no key 'AAAAAAAAAA'."),
+        ("keys delete AAAAAAAAAA", "There is no key 'AAAAAAAAAA'."),
         ("users suspend nobody", "There is no user 'nobody'."),
         ("users create anna", "There is already a user 'anna'."),
         ("users create _x", "'_x' can't be the name of a user: "),

@@ -185,6 +185,24 @@ async def test_revoking_again_keeps_the_time_of_the_first(house: House) -> None:
     assert (await house.accounts.revoke_key(key.id)).revoked_at == first.revoked_at
 
 
+async def test_a_deleted_key_is_forgotten_and_the_calls_that_were_made_with_it_are_not(house: House) -> None:
+    """Records name a key by its ID, so they need no row of it."""
+    deleted, kept = (await house.anna()).key, (await house.accounts.create_key("anna")).key
+    await house.database.execute(
+        "INSERT INTO aibridge_interceptions (id, api_key_id) VALUES (?, ?)", "call", deleted.id
+    )
+
+    assert await house.accounts.delete_key(deleted.id) == deleted
+
+    assert await house.accounts.list_keys() == [kept]
+    calls = await house.database.fetch("SELECT api_key_id FROM aibridge_interceptions")
+    assert [call["api_key_id"] for call in calls] == [deleted.id]
+    with pytest.raises(Unauthorized):
+        await house.authenticator.identify(deleted.id)
+    with pytest.raises(UnknownKey):
+        await house.accounts.delete_key(deleted.id)
+
+
 async def test_an_unknown_key_is_an_error_that_never_repeats_a_token(house: House) -> None:
     """People paste the whole token where its ID is asked for."""
     token = (await house.anna()).token.reveal_secret_value()

@@ -326,8 +326,9 @@ async def test_a_key_that_is_deleted_while_it_is_written_with_is_kept_nowhere_an
             chats.other.promote(chat.id, "runner"),
         )
         assert queued is not None
-        messages = [*await chats.store.messages(chat.id), *await chats.store.queued(chat.id)]
-        assert [message.api_key_id for message in messages] == [None, None, None]
+        keys = [message.api_key_id for message in await chats.store.messages(chat.id)]
+        keys += [waiting.api_key_id for waiting in await chats.store.queued(chat.id)]
+        assert keys == [None, None, None]
         await queue_is_counted(chats, chat)
 
 
