@@ -5,6 +5,7 @@
                     what was recorded             provider_keys.py  the caller's own provider keys
     parameters.py   query and body as structs     search.py     the `q` parameter
     app.py          the ASGI application          openapi.py    its description, made of the same table
+    resources.py    a table of operations as an application, for other APIs as well
 
 It stands behind the errors, telemetry and auth layers of the data plane, so tokens and errors are the same.
 """

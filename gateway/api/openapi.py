@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.api.operations import DOCUMENT, OPERATIONS, Operation
+from gateway.api.operations import Api, Operation
 
 Schema = dict[str, Any]
 
+_JSON: Final = "application/json"
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 
@@ -45,28 +46,23 @@ class Error(msgspec.Struct, frozen=True):
     message: str
 
 
-def describe(*, server: str) -> Schema:
+def describe(api: Api, *, server: str) -> Schema:
     """The document for the API below the URL path `server`."""
-    return {**_document(), "servers": [{"url": server}]}
+    return {**_document(api), "servers": [{"url": server}]}
 
 
 @cache
-def _document() -> Schema:
-    structs = [operation.returns for operation in OPERATIONS]
-    bodies = [operation.takes for operation in OPERATIONS if operation.has_body]
+def _document(api: Api) -> Schema:
+    structs = [operation.returns for operation in api.operations]
+    bodies = [operation.takes for operation in api.operations if operation.has_body]
     _, schemas = msgspec.json.schema_components([Error, *structs, *bodies], ref_template=_REF)
-    paths: dict[str, Schema] = {DOCUMENT: {"get": _of_itself()}}
-    for operation in OPERATIONS:
+    paths: dict[str, Schema] = {api.document: {"get": _of_itself()}}
+    for operation in api.operations:
         path = _PATH_PARAMETER.sub(r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "AI gateway: management",
-            "version": "1",
-            "description": "What was recorded, users and keys. Members see what is their own, auditors and admins "
-            "everything; users and keys are for admins, and one's own provider keys for everybody.",
-        },
+        "info": {"title": api.title, "version": "1", "description": api.description},
         "security": [{name: []} for name in _SECURITY],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": _SECURITY},
@@ -81,7 +77,9 @@ def _operation(operation: Operation) -> Schema:
         "description": f"Needs the role {operation.role}.",
         "parameters": [*_in_path(operation), *([] if operation.has_body else _in_query(operation.takes))],
         "responses": {
-            str(operation.status): _response(operation.summary, operation.returns.__name__),
+            str(operation.status): _response(
+                operation.summary, operation.returns.__name__, _media_type(operation)
+            ),
             **{str(status): _response(_ERRORS[status], Error.__name__) for status in statuses},
         },
     }
@@ -104,12 +102,16 @@ def _of_itself() -> Schema:
     }
 
 
-def _response(description: str, struct: str) -> Schema:
-    return {"description": description, "content": _content(struct)}
+def _media_type(operation: Operation) -> str:
+    return "text/event-stream" if operation.is_stream else _JSON
 
 
-def _content(struct: str) -> Schema:
-    return {"application/json": {"schema": {"$ref": _REF.format(name=struct)}}}
+def _response(description: str, struct: str, media_type: str = _JSON) -> Schema:
+    return {"description": description, "content": _content(struct, media_type)}
+
+
+def _content(struct: str, media_type: str = _JSON) -> Schema:
+    return {media_type: {"schema": {"$ref": _REF.format(name=struct)}}}
 
 
 def _in_path(operation: Operation) -> list[Schema]:

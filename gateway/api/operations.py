@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -26,8 +26,9 @@ from gateway.api.parameters import (
 from gateway.history import answers
 from middleware.exchange import Role
 
-Handler: TypeAlias = Callable[..., Awaitable[msgspec.Struct]]
-"""Takes the desk, the parameters or the body, and what the path names."""
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+"""Takes the desk, the parameters or the body, and what the path names. Gives the struct to answer with, or an ASGI
+application that answers by itself."""
 
 RANK: Final[dict[Role, int]] = {"member": 0, "auditor": 1, "admin": 2}
 
@@ -47,6 +48,8 @@ class Operation:
     status: int = 200
     errors: tuple[int, ...] = ()
     """Beside those that every operation may answer."""
+    is_stream: bool = False
+    """It answers with server-sent events; what it `returns` is the data of each."""
 
     @property
     def has_body(self) -> bool:
@@ -54,6 +57,17 @@ class Operation:
 
     def allows(self, role: Role) -> bool:
         return RANK[role] >= RANK[self.role]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What an application and its OpenAPI document are made of."""
+
+    title: str
+    description: str
+    operations: tuple[Operation, ...]
+    document: str
+    """Path of the OpenAPI document."""
 
 
 MEMBER: Final[Role] = "member"
@@ -131,6 +145,14 @@ OPERATIONS: Final = (
 )  # fmt: skip
 
 DOCUMENT: Final = "/openapi.json"
+
+MANAGEMENT: Final = Api(
+    "AI gateway: management",
+    "What was recorded, users and keys. Members see what is their own, auditors and admins everything; users and keys "
+    "are for admins, and one's own provider keys for everybody.",
+    OPERATIONS,
+    DOCUMENT,
+)
 
 SEGMENTS: Final = frozenset(operation.path.split("/")[1] for operation in OPERATIONS) | {DOCUMENT[1:]}
 """The first segments of the paths that are the management API's."""

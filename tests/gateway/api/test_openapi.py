@@ -23,14 +23,14 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.result import Ok
 
 from gateway.api.openapi import describe
-from gateway.api.operations import DOCUMENT, OPERATIONS
+from gateway.api.operations import DOCUMENT, MANAGEMENT, OPERATIONS
 from gateway.api.parameters import FILTERS
 from gateway.history import answers
 from tests.asgi import Drive, call, http_scope
 from tests.gateway.api.house import House, house_at
 from tests.recorders import samples
 
-DESCRIBED = describe(server="/api/v2/ai-gateway")
+DESCRIBED = describe(MANAGEMENT, server="/api/v2/ai-gateway")
 SCHEMA = openapi.from_dict(DESCRIBED)
 CALLS: list[Any] = [result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)]
 NAMES = (
