@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from gateway.connections import close_with_clients
 from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup
 from gateway.settings import Settings
 
@@ -142,6 +143,7 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     config.errorlog.setLevel(logging.WARNING)  # what it says at INFO is said here already
     # Its debug lines hold every header of an HTTP/2 request.
     logging.getLogger("hpack").setLevel(logging.INFO)
+    close_with_clients()
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 
