@@ -194,6 +194,11 @@ class Gateway:
                 "Starlette(..., lifespan=gateway_app.lifespan)"
             )
 
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who knows the callers."""
+        return self._authenticator
+
     def refuse_new_requests(self) -> None:
         """From now on a new request gets 503 with `Retry-After`; those that are running go on, and so do turns."""
         self._stopping = True
