@@ -27,6 +27,7 @@ _METAVARS: Final = {
     "database url": "URL",
     "header name": "NAME",
     "key": "KEY",
+    "model": "PROVIDER/MODEL",
 }
 
 

@@ -34,8 +34,6 @@ JOURNAL_FILE_BYTES: Final = 16 * MEBIBYTE
 JOURNAL_RESERVE_BYTES: Final = 64 * MEBIBYTE
 MEMORY_JOURNAL_BYTES: Final = 64 * MEBIBYTE
 
-LATER: Final = ("chat_routing_enabled",)
-
 
 def database_from(options: GatewayOptions) -> Database:
     try:
@@ -140,6 +138,5 @@ def warnings_for(settings: Settings, *, own_store: bool) -> Iterator[str]:
     for provider in options.providers:
         if provider.on_bedrock and (provider.keys or provider.base_url):
             yield f'provider "{provider.name}" is on Amazon Bedrock: its key and base URL for Anthropic are not used'
-    for name in LATER:
-        if settings.origin(name) != DEFAULT:
-            yield f"{name} is set, but this version does not act on it yet"
+    if options.chat_enabled and not options.chat_model:
+        yield "chat_enabled is set without chat_model: each chat has to name a model"

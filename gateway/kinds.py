@@ -17,7 +17,7 @@ from gateway.database_url import problem_of, without_password
 from gateway.durations import format_duration, parse_duration
 from gateway.header_names import is_taken, is_token
 from gateway.sizes import format_size, parse_size
-from providers.options import MAX_KEYS
+from providers.options import INSTANCE_NAME, MAX_KEYS
 from providers.secret import Secret
 
 
@@ -106,6 +106,14 @@ def choice(*values: str) -> Kind:
         return str(raw)
 
     return Kind("choice", read)
+
+
+def _model(raw: object) -> str:
+    text = _text(raw)
+    provider, slash, model = text.partition("/")
+    if text and not (INSTANCE_NAME.fullmatch(provider) and slash and model):
+        raise Misfit("must be of the form provider/model, such as anthropic/claude-sonnet-4-5")
+    return text
 
 
 def _http_url(raw: object) -> str:
@@ -240,6 +248,7 @@ SWITCH: Final = Kind("switch", _switch, lambda value: "true" if value else "fals
 DURATION: Final = Kind("duration", _duration, format_duration)
 TIMEOUT: Final = Kind("duration", _timeout, format_duration)
 SIZE: Final = Kind("size", _size, format_size)
+MODEL: Final = Kind("model", _model)
 HTTP_URL: Final = Kind("url", _http_url)
 HEADER_NAME: Final = Kind("header name", _header_name)
 DATABASE_URL: Final = Kind("database url", _database_url, _show_database_url, secret=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -32,6 +32,7 @@ from gateway.kinds import (
     ENCRYPTION_KEYS,
     HEADER_NAME,
     HTTP_URL,
+    MODEL,
     SECRET,
     SIZE,
     SWITCH,
@@ -49,7 +50,7 @@ from providers.bedrock import rules
 from providers.options import ProviderOptions
 from providers.secret import Secret
 
-__all__ = ["GatewayOptions", "Settings", "SettingsError", "load", "vendor_providers"]
+__all__ = ["GatewayOptions", "Settings", "SettingsError", "load", "terminal_variables", "vendor_providers"]
 
 DEFAULT: Final = "default"
 """The origin of a value that nobody gave."""
@@ -106,6 +107,19 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     chat_routing_enabled: Annotated[
         bool, SWITCH, Help("send the chat service's model calls through the gateway", hidden=True)
     ] = True
+    chat_enabled: Annotated[
+        bool, SWITCH, Help("serve chats at /chats: an agent loop that calls models for whoever asks")
+    ] = False
+    chat_model: Annotated[str, MODEL, Help("model of chats that name none, as provider/model")] = ""
+    chat_advisor_model: Annotated[str, MODEL, Help("model that gives advice; empty: the chat's own")] = ""
+    chat_title_model: Annotated[str, MODEL, Help("model that names chats; empty: the chat's own")] = ""
+    chat_quick_model: Annotated[
+        str, MODEL, Help("model for short texts beside a chat; empty: the chat's own")
+    ] = ""
+    chat_subagent_model: Annotated[str, MODEL, Help("model of spawned agents; empty: the chat's own")] = ""
+    chat_computer_use_model: Annotated[
+        str, MODEL, Help("model of agents that use a computer; empty: the chat's own")
+    ] = ""
     database_url: Annotated[Secret, DATABASE_URL, Help("where users, keys and records are kept")] = Secret(
         "sqlite:///data/ai-gateway.db"
     )
@@ -291,3 +305,19 @@ def vendor_providers(environ: Mapping[str, str] | None = None) -> tuple[Provider
         for name, variable in variables
         if environ.get(variable, "").strip()
     )
+
+
+class TerminalVariables(NamedTuple):
+    """What `ai-gateway chat` reads of the environment beside the settings."""
+
+    token: Secret
+    """The person's gateway token, under the name that `demo` prints it with; empty where there is none."""
+    color: bool
+    """Whether colors are welcome (https://no-color.org)."""
+
+
+def terminal_variables(environ: Mapping[str, str] | None = None) -> TerminalVariables:
+    """Only `chat` asks; `load` never does."""
+    environ = os.environ if environ is None else environ
+    color = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return TerminalVariables(Secret(environ.get("GATEWAY_TOKEN", "").strip()), color)

@@ -29,7 +29,9 @@ class GatewayTransport(AsgiTransport):
     """`provider` is an instance's name, `api_key_id` the key that is accountable, `source` who calls, for the logs.
 
     `headers` may change the headers (lower-case names) when they have left the client: what it adds, such as a user's
-    own credential, stands on no object of the client's. Give it to a client, with a base URL of `http://ai-gateway/v1` for OpenAI's formats and `http://ai-gateway` for
+    own credential, stands on no object of the client's.
+
+    Give it to a client, with a base URL of `http://ai-gateway/v1` for OpenAI's formats and `http://ai-gateway` for
     Anthropic's: `httpx2.AsyncClient(transport=GatewayTransport(app, provider="openai", api_key_id=key_id))`.
     """
 

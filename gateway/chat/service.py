@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -28,7 +28,7 @@ from gateway.chat.content import MAX_TEXT, Ask, ModelError, Speaker, Text
 from gateway.chat.errors import EmptyMessage, MessageTooLong, NoModel, NotRunningHere, Stopping, TooManyAgents
 from gateway.chat.events import ChatEvent, MessageAdded, QueueChanged, StatusChanged, TitleChanged
 from gateway.chat.generation import advisor_ask, clean_title, quick_ask, title_ask, whole_text
-from gateway.chat.hub import Hub
+from gateway.chat.hub import Feed, Hub
 from gateway.chat.models import speaker_for as vendors_speaker_for
 from gateway.chat.purposes import ModelChoices
 from gateway.chat.routing import (
@@ -131,7 +131,12 @@ class ChatService:
         finally:
             await self.close()
 
+    def refuse_new_messages(self) -> None:
+        """From now on nothing new begins; turns that run may end."""
+        self._stopping = True
+
     async def close(self) -> None:
+        """Interrupt the turns that run, and keep what they said."""
         self._stopping = True
         for runner in self._runners.values():
             runner.interrupt(closing=True)
@@ -235,6 +240,10 @@ class ChatService:
         """A short text about `text`, as `instruction` says. Raises `ModelError` too."""
         chat = await self._means.store.chat(chat_id, owner_id=caller.user_id)
         return await self._generate(chat, Purpose.QUICK, quick_ask(instruction, text), caller.api_key_id)
+
+    def feed(self, chat_id: str) -> AbstractContextManager[Feed]:
+        """What happens in a chat, for who has a right to know; `events` is for everyone else."""
+        return self._means.hub.feed(chat_id)
 
     # -- for tools ------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from gateway.app import Gateway, create_app
-from gateway.from_settings import LATER
-from gateway.settings import GATEWAY_OPTIONS, GatewayOptions, Settings, SettingsError
+from gateway.from_settings import warnings_for
+from gateway.settings import GatewayOptions, Settings, SettingsError
 from providers.options import ProviderOptions
 from providers.secret import Secret
 from recorders.journal import JournalUnusable
@@ -106,11 +106,6 @@ def test_no_database_is_made_that_nobody_uses() -> None:
     assert create_app(gateway_settings()).database is not None
 
 
-def test_options_without_a_layer_yet_are_options() -> None:
-    """The list of what is only read and checked names options that exist."""
-    assert set(LATER) <= {option.name for option in GATEWAY_OPTIONS}
-
-
 class _Told(logging.Handler):
     """Tells when something is logged."""
 
@@ -137,13 +132,16 @@ async def test_a_quiet_configuration_starts_quietly(caplog: pytest.LogCaptureFix
     assert await _warnings(caplog, gateway_settings()) == []
 
 
-@pytest.mark.parametrize("name", LATER)
-async def test_an_option_that_is_not_acted_on_yet_is_warned_about(
-    caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    """An operator who sets a limit must not believe that it holds."""
-    settings = msgspec.structs.replace(gateway_settings(), origins={name: "a flag"})
-    assert await _warnings(caplog, settings) == [f"{name} is set, but this version does not act on it yet"]
+def test_chats_without_a_model_are_warned_about() -> None:
+    """Each chat would have to name one, which an operator may not know."""
+    said = list(warnings_for(gateway_settings(chat_enabled=True), own_store=True))
+    assert said == ["chat_enabled is set without chat_model: each chat has to name a model"]
+
+
+async def test_chats_need_a_database() -> None:
+    """A host that keeps the records itself has to say where chats are kept."""
+    with pytest.raises(SettingsError, match="chat_enabled needs a database"):
+        create_app(gateway_settings(chat_enabled=True), store=MemoryStore())
 
 
 async def test_dumps_and_missing_providers_are_warned_about(

@@ -8,6 +8,7 @@ A call needs a request, options and a route, which is direct or through the gate
 `build_model` makes a client of it.
 """
 
+from gateway.ai_providers import AiProvider
 from gateway.chat.routing.build import Ends, Model, build_model
 from gateway.chat.routing.errors import (
     ActiveKeyMissing,
@@ -30,7 +31,6 @@ from gateway.chat.routing.requests import (
 )
 from gateway.chat.routing.router import Mode, ModelRouting, mode_of
 from gateway.chat.routing.routes import (
-    AiProvider,
     AiProviders,
     DirectRoute,
     GatewayRoute,

@@ -16,6 +16,7 @@ import anthropic
 import httpx2
 import openai
 
+from gateway.ai_providers import AiProvider
 from gateway.chat.routing.credentials import PLACEHOLDER, Carried, slot_of, without_credentials
 from gateway.chat.routing.errors import (
     ActiveKeyMissing,
@@ -26,7 +27,7 @@ from gateway.chat.routing.errors import (
     TransportMissing,
 )
 from gateway.chat.routing.requests import ModelName, ModelOptions, ModelRequest
-from gateway.chat.routing.routes import AiProvider, DirectRoute, GatewayRoute, ModelRoute
+from gateway.chat.routing.routes import DirectRoute, GatewayRoute, ModelRoute
 from gateway.chat.routing.transport import HeadersTransport, RecordingTransport
 from gateway.transport import HOST, GatewayTransport
 from middleware.exchange import DELEGATED_MARKER, GOVERNANCE_HEADER

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
+from gateway.ai_providers import AiProvider
 from gateway.chat.routing.build import Ends, Model, build_model
 from gateway.chat.routing.credentials import Delegated
 from gateway.chat.routing.errors import (
@@ -21,7 +22,6 @@ from gateway.chat.routing.errors import (
 )
 from gateway.chat.routing.requests import ModelOptions, ModelRequest
 from gateway.chat.routing.routes import (
-    AiProvider,
     AiProviders,
     CentralKeys,
     DirectRoute,
@@ -81,7 +81,8 @@ class ModelRouting:
         user_key = await self._user_key(request.chat.owner_id, provider)
         if mode == "gateway":
             return GatewayRoute(provider, user_key)
-        key = user_key or self._central_keys(provider.name)
+        # Bedrock's central credentials are the environment's own, which the SDK finds for itself.
+        key = user_key or (None if provider.type == "bedrock" else self._central_keys(provider.name))
         return DirectRoute(
             provider, key and Delegated(key.reveal_secret_value()), key_is_users=user_key is not None
         )
