@@ -9,6 +9,7 @@ import pytest
 from gateway.kinds import (
     DATABASE_URL,
     DURATION,
+    ENCRYPTION_KEYS,
     HEADER_NAME,
     HTTP_URL,
     MODEL,
@@ -27,6 +28,7 @@ from gateway.kinds import (
 )
 from providers.secret import Secret
 
+NO_ENCRYPTION_KEY = "must hold keys of 32 bytes in URL-safe base64; make one with `ai-gateway provider-keys generate-encryption-key`"
 ROUTES = routes(("openai", "anthropic"))
 
 
@@ -63,6 +65,8 @@ ROUTES = routes(("openai", "anthropic"))
         (ONE_KEY, "", ()),
         (SEVERAL_KEYS, "a, b,\nc,", (Secret("a"), Secret("b"), Secret("c"))),
         (SEVERAL_KEYS, ["a", "b,c"], (Secret("a"), Secret("b,c"))),
+        (ENCRYPTION_KEYS, f"{'a' * 43}=,{'_-' * 21}0=", (Secret("a" * 43 + "="), Secret("_-" * 21 + "0="))),
+        (ENCRYPTION_KEYS, [], ()),
         (ROUTES, "openai=/files,openai=/files/*", {"openai": ("/files", "/files/*")}),
         (ROUTES, {"anthropic": ["/v1/files"]}, {"anthropic": ("/v1/files",)}),
         (ROUTES, "", {}),
@@ -112,6 +116,9 @@ def test_a_kind_reads_text_and_what_yaml_makes_of_it(kind: Kind, raw: object, va
         (SEVERAL_KEYS, {"a": "4711"}, "must be keys separated by commas, or a list of them"),
         (SEVERAL_KEYS, "4711,b,c,d,e,f,g", "holds 7 keys and at most 5 are allowed; remove 2"),
         (SEVERAL_KEYS, "4711,b,4711", "holds the same key more than once; remove the duplicate"),
+        (ENCRYPTION_KEYS, "4711", NO_ENCRYPTION_KEY),
+        (ENCRYPTION_KEYS, "4711" * 11, NO_ENCRYPTION_KEY),
+        (ENCRYPTION_KEYS, ["a" * 43 + "=", "4711" * 10 + "+/a="], NO_ENCRYPTION_KEY),
         (MODEL, "4711", "must be of the form provider/model, such as anthropic/claude-sonnet-4-5"),
         (MODEL, "Open AI/4711", "must be of the form provider/model, such as anthropic/claude-sonnet-4-5"),
         (MODEL, "openai-4711/", "must be of the form provider/model, such as anthropic/claude-sonnet-4-5"),
