@@ -7,6 +7,7 @@
     ai-gateway provider-keys ...  their own keys for AI providers
     ai-gateway sessions           what was recorded, newest first
     ai-gateway session ID         one session: prompts, tools, tokens
+    ai-gateway chat               talk with a model in the terminal
     ai-gateway purge              delete old records
     ai-gateway config show        the effective settings, and where each came from
 
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gateway import (
     account_commands,
+    chat_command,
     config_show,
     demo,
     provider_key_commands,
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     account_commands.add_commands(commands, flags=flags)
     provider_key_commands.add_commands(commands, flags=flags)
     session_commands.add_commands(commands, flags=flags)
+    chat_command.add_command(commands, flags=flags)
     return parser
 
 
