@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.api.operations import Api, Operation
+from gateway.api.operations import Api, Operation, StructOrUnion
 
 Schema = dict[str, Any]
 
@@ -77,14 +77,12 @@ def _operation(operation: Operation) -> Schema:
         "description": f"Needs the role {operation.role}.",
         "parameters": [*_in_path(operation), *([] if operation.has_body else _in_query(operation.takes))],
         "responses": {
-            str(operation.status): _response(
-                operation.summary, operation.returns.__name__, _media_type(operation)
-            ),
-            **{str(status): _response(_ERRORS[status], Error.__name__) for status in statuses},
+            str(operation.status): _response(operation.summary, operation.returns, _media_type(operation)),
+            **{str(status): _response(_ERRORS[status], Error) for status in statuses},
         },
     }
     if operation.has_body:
-        described["requestBody"] = {"required": True, "content": _content(operation.takes.__name__)}
+        described["requestBody"] = {"required": True, "content": _content(operation.takes)}
     return described
 
 
@@ -97,7 +95,7 @@ def _of_itself() -> Schema:
                 "description": "This document",
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
-            **{str(status): _response(_ERRORS[status], Error.__name__) for status in _ALWAYS},
+            **{str(status): _response(_ERRORS[status], Error) for status in _ALWAYS},
         },
     }
 
@@ -106,12 +104,13 @@ def _media_type(operation: Operation) -> str:
     return "text/event-stream" if operation.is_stream else _JSON
 
 
-def _response(description: str, struct: str, media_type: str = _JSON) -> Schema:
-    return {"description": description, "content": _content(struct, media_type)}
+def _response(description: str, kind: StructOrUnion, media_type: str = _JSON) -> Schema:
+    return {"description": description, "content": _content(kind, media_type)}
 
 
-def _content(struct: str, media_type: str = _JSON) -> Schema:
-    return {media_type: {"schema": {"$ref": _REF.format(name=struct)}}}
+def _content(kind: StructOrUnion, media_type: str = _JSON) -> Schema:
+    [schema], _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return {media_type: {"schema": schema}}
 
 
 def _in_path(operation: Operation) -> list[Schema]:

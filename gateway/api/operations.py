@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -30,6 +31,8 @@ Handler: TypeAlias = Callable[..., Awaitable[Any]]
 """Takes the desk, the parameters or the body, and what the path names. Gives the struct to answer with, or an ASGI
 application that answers by itself."""
 
+StructOrUnion: TypeAlias = type[msgspec.Struct] | UnionType
+
 RANK: Final[dict[Role, int]] = {"member": 0, "auditor": 1, "admin": 2}
 
 
@@ -41,7 +44,7 @@ class Operation:
     handler: Handler
     takes: type[msgspec.Struct]
     """The body of a POST or PUT that has one, else the query."""
-    returns: type[msgspec.Struct]
+    returns: StructOrUnion
     role: Role
     """The least role that may call; members see only what is their own."""
     summary: str

@@ -33,6 +33,15 @@ class Feed:
             self._events.append(event)
         self._changed.set()
 
+    def wake(self) -> None:
+        """Have its reader look up, though nothing happened that could be taken."""
+        self._changed.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._events)
+
     def take(self) -> list[ChatEvent]:
         """All that came since the last time."""
         taken = list(self._events)
@@ -41,7 +50,7 @@ class Feed:
         return taken
 
     async def changed(self, patience_s: float) -> None:
-        """Return when there is something to take, or after `patience_s`."""
+        """Return when there is something to take, when it is woken, or after `patience_s`."""
         try:
             async with asyncio.timeout(patience_s):
                 await self._changed.wait()
@@ -58,6 +67,12 @@ class Hub:
         self._keep(chat_id, event)
         for feed in self._feeds.get(chat_id, ()):
             feed.put(event)
+
+    def wake(self, chat_id: str | None = None) -> None:
+        """Those who listen to a chat, or to any, are to see whether they still should."""
+        for feeds in list(self._feeds.values()) if chat_id is None else [self._feeds.get(chat_id, set())]:
+            for feed in feeds:
+                feed.wake()
 
     @contextmanager
     def feed(self, chat_id: str) -> Iterator[Feed]:

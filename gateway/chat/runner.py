@@ -39,7 +39,7 @@ from gateway.chat.routing import (
     RoutingError,
 )
 from gateway.chat.routing.requests import RecordHttp
-from gateway.chat.store import Chat, ChatStore, Message, NewMessage
+from gateway.chat.store import Chat, ChatStore, Message, NewMessage, UnknownChat
 from gateway.chat.tools import ToolBox
 from gateway.chat.views import added
 from recorders.stores.base import StoreError
@@ -56,6 +56,7 @@ PURPOSES: Final = {
 INTERRUPTED: Final = "the turn was interrupted by a shutdown; send a message to go on"
 TOO_LONG: Final = "the turn did not end after {steps} calls of the model; send a message to go on"
 UNREACHABLE: Final = "the database could not be reached; send the message again"
+DELETED: Final = "the chat was deleted"
 BROKEN: Final = "the turn failed for a reason of our own, which the log has"
 
 
@@ -94,6 +95,7 @@ class Runner:
         self.chat = chat
         self.api_key_id: str | None = None
         self.id = runner_id
+        self.ended = asyncio.Event()
         self._means = means
         self._turn: asyncio.Task[None] | None = None
         self._said: list[Part] = []
@@ -129,6 +131,8 @@ class Runner:
         except StoreError as error:
             log.warning("the chat %s stops: %s", self.chat.id, error)
             self._publish_status(UNREACHABLE)
+        except UnknownChat:
+            log.info("the chat %s was deleted while it ran", self.chat.id)
         finally:
             await end(lease)
 
@@ -162,6 +166,8 @@ class Runner:
                 return str(error)
             case TooManySteps():
                 return TOO_LONG.format(steps=self._means.max_steps)
+            case UnknownChat():
+                return DELETED
             case StoreError() as error:
                 log.warning("a turn of the chat %s failed: %s", self.chat.id, error)
                 return UNREACHABLE

@@ -132,12 +132,13 @@ class ChatService:
             await self.close()
 
     def refuse_new_messages(self) -> None:
-        """From now on nothing new begins; turns that run may end."""
+        """From now on nothing new begins; turns that run may end, and who listens is let go after them."""
         self._stopping = True
+        self._means.hub.wake()
 
     async def close(self) -> None:
         """Interrupt the turns that run, and keep what they said."""
-        self._stopping = True
+        self.refuse_new_messages()
         for runner in self._runners.values():
             runner.interrupt(closing=True)
         for task in list(self._tasks):
@@ -196,12 +197,36 @@ class ChatService:
             raise NotRunningHere
         return False
 
+    async def unqueue(self, caller: Identity, chat_id: str, queued_id: str) -> bool:
+        """Take back a message that waits; False when there is none of that ID, or none any more."""
+        store = self._means.store
+        chat = await store.chat(chat_id, owner_id=caller.user_id)
+        taken = await store.unqueue(chat.id, queued_id)
+        if taken:
+            self._publish(chat.id, QueueChanged(waiting=len(await store.queued(chat.id))))
+        return taken
+
+    async def delete(self, caller: Identity, chat_id: str) -> None:
+        """A chat with its agents' chats, for good. Turns in it end first; those of another process lose it."""
+        store = self._means.store
+        chat = await store.chat(chat_id, owner_id=caller.user_id)
+        ids = [chat.id, *(agent.id for agent in await store.children(chat.id))]
+        runners = [self._runners[one] for one in ids if one in self._runners]
+        for runner in runners:
+            runner.interrupt(closing=True)
+        for runner in runners:
+            await runner.ended.wait()
+        await store.delete_chat(chat.id)
+        for one in ids:
+            self._means.hub.wake(one)
+
     async def events(
         self, caller: Identity, chat_id: str, *, after: int = -1
     ) -> AsyncGenerator[ChatEvent, None]:
         """What is in the chat behind position `after`, then what happens, until the caller closes the iterator.
 
-        Begins with a `StatusChanged`. Deltas come from this process alone; messages from wherever the chat runs.
+        Begins with a `StatusChanged`. Deltas come from this process alone; messages from wherever the chat runs. It
+        ends by itself when the chat is deleted, and when the service ends and the chat doesn't run here any more.
         """
         store = self._means.store
         chat = await store.chat(chat_id, owner_id=caller.user_id)
@@ -215,13 +240,18 @@ class ChatService:
                     after = message.position
                     if message.visible in ("both", "user"):
                         yield added(message)
-                looked = _status(await store.chat(chat_id, owner_id=caller.user_id))
+                try:
+                    looked = _status(await store.chat(chat_id, owner_id=caller.user_id))
+                except UnknownChat:
+                    return
                 if chat_id not in self._runners and looked != status:
                     status = looked
                     yield status
                 feed.lost = False
                 quiet = False
                 while not (feed.lost or quiet):
+                    if self._stopping and chat_id not in self._runners and not feed.waiting:
+                        return
                     await feed.changed(
                         self._poll_s if status.status == "running" else IDLE_POLLS * self._poll_s
                     )
@@ -353,6 +383,9 @@ class ChatService:
             finally:
                 if self._runners.get(runner.chat_id) is runner:
                     del self._runners[runner.chat_id]
+                runner.ended.set()
+                if self._stopping:
+                    self._means.hub.wake(runner.chat_id)
 
         self._start(run(), _RUN)
 
