@@ -22,6 +22,7 @@ from starlette.routing import Router
 from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
+from gateway.chat.paths import is_chat
 from gateway.from_settings import (
     authenticator_from,
     database_from,
@@ -42,7 +43,7 @@ from middleware.errors import GatewayDisabled, ShuttingDown
 from middleware.exchange import DELEGATION_KEY
 from providers.bedrock.provider import BedrockProvider
 from providers.bedrock.signer import KeysUnavailable, Signer
-from providers.registry import Registry, below_prefix
+from providers.registry import Registry
 from recorders.drain import Drain
 from recorders.log import structured_log
 from recorders.retention import Retention
@@ -62,9 +63,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("ai_gateway")
 
 DRAIN_DEADLINE_S: Final = 10.0
-
-CHATS: Final = "chats"
-"""The first segment of the paths of the chat service."""
 
 
 def create_app(
@@ -296,7 +294,7 @@ class Gateway:
     def _app_for(self, scope: Scope) -> ASGIApp:
         if self._stopping and DELEGATION_KEY not in scope:  # a turn of a chat may end
             return self._shutting_down
-        if self._chats is not None and _is_chat(scope):
+        if self._chats is not None and is_chat(scope):
             return self._chats
         if self._management is not None and is_management(scope):
             return self._management
@@ -305,10 +303,6 @@ class Gateway:
     def _warn(self) -> None:
         for sentence in warnings_for(self.settings, own_store=self.retention is not None):
             log.warning("%s", sentence)
-
-
-def _is_chat(scope: Scope) -> bool:
-    return below_prefix(scope)[1:].partition("/")[0] == CHATS
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
