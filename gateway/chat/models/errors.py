@@ -51,7 +51,7 @@ def model_errors(provider: str) -> Iterator[None]:
         default = (
             f"{provider} answered with HTTP {status}." if status else f"{provider} broke off its answer."
         )
-        raise ModelError(_said(error.body) or default, status=status) from error
+        raise ModelError(_said(_body(error)) or default, status=status) from error
     except _LATE as error:
         raise ModelError(f"{provider} didn't answer in time.") from error
     except _CUT as error:
@@ -68,6 +68,13 @@ def model_errors(provider: str) -> Iterator[None]:
 def refused(message: str | None, provider: str) -> ModelError:
     """For an error that came as an event of the answer."""
     return ModelError(_shown(message or "") or f"{provider} broke off its answer.")
+
+
+def _body(error: anthropic.APIStatusError | openai.APIStatusError) -> object:
+    """OpenAI's SDK has taken it out of its `error` already, which small servers fill with a text. A text that comes
+    without JSON around it is some proxy's page."""
+    is_json = "json" in error.response.headers.get("content-type", "")
+    return {"error": error.body} if is_json and isinstance(error.body, str) else error.body
 
 
 def _said(body: object) -> str:

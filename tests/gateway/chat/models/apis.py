@@ -7,7 +7,7 @@ async with api.speaker(upstream) as speaker:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -190,8 +190,3 @@ def answer_of(events: Sequence[AnswerEvent]) -> Answer:
     """The one answer, at the end."""
     assert [event for event in events if isinstance(event, Answer)] == [events[-1]]
     return cast("Answer", events[-1])
-
-
-def stream_of(speaker: Speaker, ask: Ask) -> AsyncGenerator[AnswerEvent, None]:
-    """The stream as what can be closed."""
-    return cast("AsyncGenerator[AnswerEvent, None]", speaker.stream(ask))

@@ -32,7 +32,6 @@ from tests.gateway.chat.models.apis import (
     Api,
     answer_of,
     heard,
-    stream_of,
     user,
 )
 from tests.upstream import CUT, Reply, Upstream
@@ -67,7 +66,7 @@ async def test_a_delta_is_told_before_the_next_one_comes(api: Api) -> None:
     upstream = Upstream(api.stream([*before, gate, *after]))
 
     async with api.speaker(upstream) as speaker:
-        stream = stream_of(speaker, QUESTION)
+        stream = speaker.stream(QUESTION)
         async with asyncio.timeout(PATIENCE_S):
             assert await anext(stream) == TextDelta("It ")
         gate.set()
@@ -221,7 +220,7 @@ async def test_closing_the_stream_hangs_up(api: Api) -> None:
     """Nobody pays for an answer that nobody reads."""
     upstream = _endless(api)
     async with api.speaker(upstream) as speaker:
-        events = stream_of(speaker, QUESTION)
+        events = speaker.stream(QUESTION)
         await anext(events)
         await events.aclose()
 
