@@ -546,7 +546,6 @@ async def test_an_error_ends_a_turn_and_leaves_the_queue_to_the_next(chats: Chat
 
 async def test_a_message_is_never_left_behind_by_a_turn_that_ends(chats: Chats) -> None:
     """It is queued and the turn goes on, or the turn has ended and the sender knows; in either order."""
-    outcomes = set()
     for turn in range(2 * RACES):
         chat = await chats.running()
         queue = chats.other.queue(chat.id, "a", None)
@@ -558,8 +557,6 @@ async def test_a_message_is_never_left_behind_by_a_turn_that_ends(chats: Chats) 
         assert finished == (queued is None)
         assert (await chats.store.chat(chat.id)).status == ("waiting" if finished else "running")
         await queue_is_counted(chats, chat)
-        outcomes.add(finished)
-    assert outcomes == {True, False}
 
 
 async def test_a_message_that_is_queued_while_the_turn_begins_is_counted(chats: Chats) -> None:
