@@ -57,7 +57,7 @@ def model_errors(provider: str) -> Iterator[None]:
     except _CUT as error:
         raise ModelError(f"The connection to {provider} failed or broke off.") from error
     except (anthropic.APIError, openai.APIError) as error:
-        raise ModelError(_said(error.body) or f"{provider} broke off its answer.") from error
+        raise ModelError(_said({"error": error.body}) or f"{provider} broke off its answer.") from error
     except _UNREADABLE as error:
         raise ModelError(f"{provider} answered with something that can't be read.") from error
     except (anthropic.AnthropicError, openai.OpenAIError, BotoCoreError, RuntimeError) as error:

@@ -7,6 +7,7 @@ nevertheless is kept and sent back to the model that thought it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -26,6 +27,8 @@ Block: TypeAlias = dict[str, Any]
 
 CACHED: Final[Block] = {"cache_control": {"type": "ephemeral"}}
 """Everything up to a block with this is cheap the next time: a long chat is sent again with each of its turns."""
+
+_NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Messages:
@@ -94,12 +97,17 @@ def _block(part: Part) -> Block:
         case ToolCall():
             return {
                 "type": "tool_use",
-                "id": part.call_id,
+                "id": _id(part.call_id),
                 "name": part.name,
                 "input": as_object(part.arguments),
             }
         case ToolResult():
             return _tool_result(part)
+
+
+def _id(call_id: str) -> str:
+    """Of a call that another vendor's model made, earlier in the chat: the API takes only these characters."""
+    return _NOT_IN_IDS.sub("_", call_id)
 
 
 def _tool_result(result: ToolResult) -> Block:
@@ -109,5 +117,5 @@ def _tool_result(result: ToolResult) -> Block:
     for image in result.images:
         source = {"type": "base64", "media_type": image.media_type, "data": image.data}
         content.append({"type": "image", "source": source})
-    block: Block = {"type": "tool_result", "tool_use_id": result.call_id, "content": content}
+    block: Block = {"type": "tool_result", "tool_use_id": _id(result.call_id), "content": content}
     return block | {"is_error": True} if result.is_error else block

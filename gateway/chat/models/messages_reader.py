@@ -25,8 +25,7 @@ from gateway.chat.routing.requests import ModelName
 
 THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 
-_STOPS: Final[Mapping[str | None, Literal["end", "tools", "length", "refusal"]]] = {
-    "tool_use": "tools",
+_STOPS: Final[Mapping[str | None, Literal["length", "refusal"]]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "refusal",
@@ -88,7 +87,9 @@ class MessageReader:
             output=counts["output_tokens"],
             cached=counts["cache_read_input_tokens"],
         )
-        return Answer(parts=tuple(parts), tokens=tokens, stop=_STOPS.get(self._stop, "end"))
+        calls = any(isinstance(part, ToolCall) for part in parts)
+        stop = _STOPS.get(self._stop) or ("tools" if calls else "end")
+        return Answer(parts=tuple(parts), tokens=tokens, stop=stop)
 
     def _begin(self, event: RawContentBlockStartEvent) -> Iterable[Delta]:
         block = event.content_block

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Protocol, TypeAlias, TypeVar
 
 import anthropic
+import msgspec
 import openai
 
 from gateway.chat.content import Answer, AnswerEvent, ModelError, ReasoningDelta, TextDelta
@@ -40,8 +41,15 @@ async def speak(
         async with await open_stream() as stream:
             async for event in stream:
                 for delta in reader.feed(event):
+                    _check(delta)
                     yield delta
         answer = reader.answer()
+        _check(answer)
     if answer is None:
         raise ModelError(f"The answer of {provider} ended before it was complete.")
     yield answer
+
+
+def _check(event: AnswerEvent | None) -> None:
+    """JSON can hold half a character, which nobody behind can keep or send on: the error is better raised here."""
+    msgspec.json.encode(event)

@@ -9,7 +9,7 @@ from botocore.exceptions import NoCredentialsError
 
 from gateway.chat.content import ModelError
 from gateway.chat.models.errors import MAX_CHARS, model_errors, refused
-from tests.answers.turn import blocking
+from tests.answers.turn import blocking, data_event
 from tests.gateway.chat.models.apis import CHAT, QUESTION
 
 
@@ -73,6 +73,14 @@ async def test_a_providers_words_are_found_where_it_puts_them(body: dict[str, ob
         await CHAT.ask(blocking(body, 400), QUESTION)
 
     assert str(caught.value) == told
+
+
+async def test_an_error_in_mid_stream_may_be_a_text() -> None:
+    """Small servers write it without an object around it."""
+    with pytest.raises(ModelError) as caught:
+        await CHAT.ask(CHAT.stream([data_event({"error": "out of memory"})]), QUESTION)
+
+    assert str(caught.value) == "out of memory"
 
 
 async def test_a_long_text_is_cut() -> None:

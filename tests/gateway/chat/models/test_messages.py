@@ -184,6 +184,16 @@ async def test_an_interrupted_call_gets_a_result() -> None:
     assert text == {"type": "text", "text": "Well?"}
 
 
+async def test_an_id_of_another_vendor_is_put_into_the_characters_that_are_taken() -> None:
+    """The model of a chat may change after a call; the call and its result still belong together."""
+    call = ToolCall(call_id="functions.f:0", name="f", arguments="{}")
+    result = ToolResult(call_id="functions.f:0", name="f", content="done")
+    told = await conversation(user("Hi"), assistant(call), Said("tool", (result,)))
+
+    assert told[1]["content"][0]["id"] == "functions_f_0"
+    assert told[2]["content"][0]["tool_use_id"] == "functions_f_0"
+
+
 async def test_the_beginning_of_an_answer_is_sent_without_space_at_its_end() -> None:
     """A list that ends with the assistant's role is no prompt; the API refuses whitespace at its end."""
     told = await conversation(user("Hi"), assistant(Text("Title: ")))

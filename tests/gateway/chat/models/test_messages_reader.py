@@ -33,7 +33,7 @@ def piece(index: int, **delta: Any) -> dict[str, Any]:
     [
         ("end_turn", "end"),
         ("stop_sequence", "end"),
-        ("tool_use", "tools"),
+        ("tool_use", "end"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("refusal", "refusal"),
@@ -42,8 +42,18 @@ def piece(index: int, **delta: Any) -> dict[str, Any]:
     ],
 )
 async def test_why_the_model_stopped(reason: str, stop: str) -> None:
-    """Each of the API's reasons is one of ours."""
+    """Each of the API's reasons is one of ours; where no tool is called, there is none to wait for."""
     assert (await MESSAGES.answer(stream(stop_reason=reason))).stop == stop
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"), [("tool_use", "tools"), ("end_turn", "tools"), ("max_tokens", "length")]
+)
+async def test_an_answer_with_calls_stops_for_them_unless_it_was_cut(reason: str, stop: str) -> None:
+    """A call that was cut off isn't one to make."""
+    call = began(0, type="tool_use", id="toolu_1", name="f", input={})
+
+    assert (await MESSAGES.answer(stream(call, stop_reason=reason))).stop == stop
 
 
 async def test_redacted_thinking_is_kept_for_the_provider() -> None:

@@ -204,6 +204,14 @@ async def test_data_of_another_shape_ends_in_a_model_error_or_nothing(api: Api, 
     assert "scripted" in str(error)
 
 
+@every_api
+async def test_half_a_character_is_an_error(api: Api) -> None:
+    """It could be neither kept nor sent on."""
+    error = await failure(api, api.reply(Turn(text="\ud83d")))
+
+    assert str(error) == "scripted answered with something that can't be read."
+
+
 async def test_a_broken_frame_of_bedrock_is_an_error() -> None:
     """Its checksum says that it isn't what was sent."""
     api = next(api for api in ALL if api.id == "bedrock")
