@@ -33,7 +33,15 @@ from middleware.errors import AuthorityUnreachable, Unauthorized
 from middleware.exchange import Identity, Role
 from providers.secret import Secret
 from recorders.stores.base import StoreError
-from recorders.stores.database import Database, Row, Value, read_time, read_time_or_none, time_value
+from recorders.stores.database import (
+    Database,
+    Row,
+    Statement,
+    Value,
+    read_time,
+    read_time_or_none,
+    time_value,
+)
 
 Status: TypeAlias = Literal["active", "suspended", "deleted"]
 
@@ -189,8 +197,8 @@ class Accounts:
         return await self._set_status(name, "active")
 
     async def delete_user(self, name: str) -> User:
-        """Refuse the user's keys for ever and free the name. Raises `UnknownUser`."""
-        return await self._set_status(name, "deleted")
+        """Refuse the user's keys for ever, free the name, forget their own keys for providers. Raises `UnknownUser`."""
+        return await self._set_status(name, "deleted", "DELETE FROM user_ai_provider_keys WHERE user_id = ?")
 
     async def create_key(self, user: str, lifetime: timedelta | None = None) -> NewKey:
         """A key for the user of that name, for ever or for `lifetime`.
@@ -244,12 +252,14 @@ class Accounts:
         await self._database.execute("DELETE FROM api_keys WHERE id = ?", key.id)
         return key
 
-    async def _set_status(self, name: str, status: Status) -> User:
+    async def _set_status(self, name: str, status: Status, *also: str) -> User:
+        """What is done `also` takes the user's ID, and is done with it or not at all."""
         user = await self.get_user(name)
-        await self._database.execute(
+        change = Statement(
             "UPDATE users SET status = ?, updated_at = ? WHERE id = ? AND status <> 'deleted'",
-            *(status, time_value(self._clock()), user.id),
+            (status, time_value(self._clock()), user.id),
         )
+        await self._database.transaction([change, *(Statement(sql, (user.id,)) for sql in also)])
         rows = await self._database.fetch(f"SELECT {_USER_COLUMNS} FROM users WHERE id = ?", user.id)  # noqa: S608
         return _user(rows[0])
 

@@ -79,7 +79,7 @@ class Terminal:
             user, row = await Accounts(database).get_user(name), await AiProviderRows(database).find(provider)
             assert row is not None
             key = await ProviderKeys(database, self.encryption_keys).key_of(user.id, row)
-            return key and key.reveal_secret_value()
+            return None if key is None else key.reveal_secret_value()
 
         return self.on_database(work)
 

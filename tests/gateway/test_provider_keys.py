@@ -136,6 +136,19 @@ async def test_a_deleted_key_is_gone(kept: Kept) -> None:
         await kept.keys.delete(kept.anna, "openai")
 
 
+async def test_the_keys_of_a_deleted_user_are_forgotten(kept: Kept) -> None:
+    """Nobody could delete them any more; a suspended user may come back."""
+    for user in (kept.anna, kept.ben):
+        await kept.keys.set(user, "openai", KEY)
+    accounts = Accounts(kept.database)
+
+    await accounts.suspend_user("ben")
+    await accounts.delete_user("anna")
+
+    assert await kept.keys.list(kept.anna) == []
+    assert len(await kept.keys.list(kept.ben)) == 1
+
+
 async def test_a_disabled_provider_takes_no_key_and_lets_go_of_one(kept: Kept) -> None:
     """A credential that serves nothing is one too many."""
     await kept.keys.set(kept.anna, "openai", KEY)
