@@ -25,12 +25,12 @@ HTTP2_REQUEST: Final = (
 
 
 class Site:
-    """Answers `/`; or, when it `waits`, nothing, and ends when its client has left."""
+    """Answers `/`, at once or when its client has left, where it does not end without an answer then."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False, answers: bool = True) -> None:
+        self.waits, self.answers = waits, answers
         self.asked = asyncio.Event()
         self.left = asyncio.Event()
-        self.waits = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,6 +41,7 @@ class Site:
             while (await receive())["type"] != "http.disconnect":
                 pass
             self.left.set()
+        if not self.answers:
             return
         headers = [(b"content-length", b"2")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -92,11 +93,13 @@ async def test_an_idle_connection_ends_with_its_client() -> None:
         assert await closed_by_the_server(client) == b""
 
 
+@pytest.mark.parametrize("answers", [True, False])
 @pytest.mark.parametrize("request_bytes", [REQUEST, HTTP2_REQUEST], ids=["HTTP/1.1", "HTTP/2"])
-async def test_a_connection_whose_client_leaves_amid_a_request_ends_with_that(request_bytes: bytes) -> None:
-    """The request learns of it, and the end of the request starts no new time of waiting."""
-    site = Site()
-    site.waits = True
+async def test_a_connection_whose_client_leaves_amid_a_request_ends_with_that(
+    request_bytes: bytes, answers: bool
+) -> None:
+    """The request learns of it, and is not held up by an answer that nobody takes."""
+    site = Site(waits=True, answers=answers)
     async with connected(site) as client:
         client[1].write(request_bytes)
         await site.asked.wait()
