@@ -76,6 +76,10 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "actor_id_header": ("X-Who", "X-Who"),
     "actor_username_header": ("X-Name", "X-Name"),
     "allow_byok": ("0", False),
+    "user_key_encryption_keys": (
+        "ZmFrZS1lbmNyeXB0aW9uLWtleS1vZi0zMi1ieXRlcy4=",
+        (Secret("ZmFrZS1lbmNyeXB0aW9uLWtleS1vZi0zMi1ieXRlcy4="),),
+    ),
     "max_concurrency": ("100", 100),
     "rate_limit": ("50", 50),
     "circuit_breaker_enabled": ("on", True),
