@@ -31,7 +31,9 @@ def chat_service_of(
     Direct calls go over `direct`, which its owner closes.
     """
     if gateway.database is None or gateway.provider_rows is None:
-        raise SettingsError("chat_enabled needs a database of the gateway's own, and its host keeps the records")
+        raise SettingsError(
+            "chat_enabled needs a database of the gateway's own, and its host keeps the records"
+        )
     routing = ModelRouting(
         mode=lambda: _mode(gateway.options),
         providers=gateway.provider_rows,

@@ -8,9 +8,9 @@ is told in the chat, and the chat takes the next message; nothing here tries aga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -143,8 +143,8 @@ class Runner:
             turn.cancel()
         await asyncio.wait({turn})
         self._turn = None
-        if self._lost:
-            return False
+        if self._lost or (not turn.cancelled() and isinstance(turn.exception(), UnknownChat)):
+            return False  # somebody else has the chat, or nobody any more
         if turn.cancelled():
             await self._keep_partial()
         error = self._why(turn)
@@ -218,10 +218,12 @@ class Runner:
             )
         self._said.clear()
         await self._append(message)
+        if answer.stop != "tools":
+            return []  # a call that was cut off is not to be run
         return [part for part in answer.parts if isinstance(part, ToolCall)]
 
     async def _listen(self, speaker: Speaker, ask: Ask) -> Answer:
-        async with aclosing(speaker.stream(ask)) as events:
+        async with contextlib.aclosing(speaker.stream(ask)) as events:
             async for event in events:
                 match event:
                     case TextDelta(text):
@@ -238,10 +240,11 @@ class Runner:
         text = "".join(part.text for part in self._said if isinstance(part, Text))
         self._said.clear()
         if text:
-            await self._append(NewMessage("assistant", (Text(text),), model=self.chat.model))
+            with contextlib.suppress(UnknownChat):
+                await self._append(NewMessage("assistant", (Text(text),), model=self.chat.model))
 
     async def _append(self, message: NewMessage) -> None:
-        for one in await self._means.store.append(self.chat.id, message):
+        for one in await self._means.store.append(self.chat.id, message, runner_id=self.id):
             self._publish_message(one)
 
     def _publish_message(self, message: Message) -> None:

@@ -26,7 +26,7 @@ from typing import Any, Final
 from gateway.chat.agents import agent_tools
 from gateway.chat.content import MAX_TEXT, Ask, ModelError, Speaker, Text
 from gateway.chat.errors import EmptyMessage, MessageTooLong, NoModel, NotRunningHere, Stopping, TooManyAgents
-from gateway.chat.events import ChatEvent, MessageAdded, QueueChanged, StatusChanged, TitleChanged
+from gateway.chat.events import ChatEvent, Delta, MessageAdded, QueueChanged, StatusChanged, TitleChanged
 from gateway.chat.generation import advisor_ask, clean_title, quick_ask, title_ask, whole_text
 from gateway.chat.hub import Feed, Hub
 from gateway.chat.models import speaker_for as vendors_speaker_for
@@ -256,9 +256,7 @@ class ChatService:
                         self._poll_s if status.status == "running" else IDLE_POLLS * self._poll_s
                     )
                     happened = feed.take()
-                    for event in happened:
-                        if isinstance(event, MessageAdded) and event.position <= after:
-                            continue
+                    for event in _without_known(happened, after):
                         if isinstance(event, MessageAdded):
                             after = event.position
                         elif isinstance(event, StatusChanged):
@@ -395,13 +393,17 @@ class ChatService:
         task.add_done_callback(self._tasks.discard)
 
     async def _name(self, chat: Chat, text: str, api_key_id: str | None) -> None:
-        """A chat without a title is no chat less."""
+        """By a model or, where it can't (some refuse an answer that is begun), by how the chat begins."""
         try:
-            title = clean_title(await self._generate(chat, Purpose.TITLE, title_ask(text), api_key_id))
-            if title:
-                await self._means.store.set_title(chat.id, title)
-                self._publish(chat.id, TitleChanged(title=title))
-        except (RoutingError, ModelError, StoreError) as error:
+            try:
+                title = clean_title(await self._generate(chat, Purpose.TITLE, title_ask(text), api_key_id))
+            except (RoutingError, ModelError) as error:
+                log.info("no model names the chat %s: %s", chat.id, error)
+                title = ""
+            title = title or clean_title(text)
+            await self._means.store.set_title(chat.id, title)
+            self._publish(chat.id, TitleChanged(title=title))
+        except (StoreError, UnknownChat) as error:
             log.info("the chat %s gets no title: %s", chat.id, error)
 
     async def _generate(self, chat: Chat, purpose: Purpose, ask: Ask, api_key_id: str | None) -> str:
@@ -420,6 +422,15 @@ _TITLE: Final = "chat title"
 
 def _status(chat: Chat) -> StatusChanged:
     return StatusChanged(status=chat.status, error=chat.error)
+
+
+def _without_known(happened: list[ChatEvent], after: int) -> list[ChatEvent]:
+    """What happened, but for messages that were seen in the store already, and the deltas that led to them."""
+    known = [isinstance(event, MessageAdded) and event.position <= after for event in happened]
+    seen = len(known) - known[::-1].index(True) if True in known else 0
+    return [event for event in happened[:seen] if not isinstance(event, MessageAdded | Delta)] + happened[
+        seen:
+    ]
 
 
 def _check(text: str) -> None:

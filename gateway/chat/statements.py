@@ -109,13 +109,24 @@ def insert_chat(
 
 
 def insert_message(
-    message_id: str, chat_id: str, values: tuple[Value, ...], attribution: tuple[Value, ...]
+    message_id: str,
+    chat_id: str,
+    values: tuple[Value, ...],
+    attribution: tuple[Value, ...],
+    runner_id: str | None,
 ) -> Statement:
-    """Behind the last; nothing, when there is no such chat. `values` from the role to the time."""
+    """Behind the last; nothing, when there is no such chat, or when a runner is named that hasn't got it.
+
+    `values` from the role to the time.
+    """
+    runner, ours = (
+        ("", ()) if runner_id is None else (" AND runner_id = ? AND status = 'running'", (runner_id,))
+    )
     return Statement(
         f"INSERT INTO chat_messages ({_MESSAGE_COLUMNS}) "
-        f"SELECT ?, chats.id, {_NEXT_POSITION}, {_marks(values)}, {_ATTRIBUTION} FROM chats WHERE chats.id = ?",
-        (message_id, *values, *attribution, chat_id),
+        f"SELECT ?, chats.id, {_NEXT_POSITION}, {_marks(values)}, {_ATTRIBUTION} FROM chats "
+        f"WHERE chats.id = ?{runner}",
+        (message_id, *values, *attribution, chat_id, *ours),
     )
 
 

@@ -132,8 +132,11 @@ class ChatStore:
         rows = await self._database.fetch(statements.MESSAGES, storable(chat_id), after)
         return [read_message(row) for row in rows]
 
-    async def append(self, chat_id: str, *messages: NewMessage) -> list[Message]:
-        """All of them, behind what is there, or none. Raises `UnknownChat`."""
+    async def append(
+        self, chat_id: str, *messages: NewMessage, runner_id: str | None = None
+    ) -> list[Message]:
+        """All of them, behind what is there, or none. Raises `UnknownChat`; with `runner_id` also when somebody else
+        has the chat by now."""
         if not messages:
             return []
         chat_id, now = storable(chat_id), self._now()
@@ -142,7 +145,7 @@ class ChatStore:
             [
                 *_hold_keys(*(message.api_key_id for message in messages)),
                 statements.touch_chat(chat_id, now),
-                *(self._insert(message_id, chat_id, message, now) for message_id, message in new.items()),
+                *(self._insert(id_, chat_id, message, now, runner_id) for id_, message in new.items()),
             ]
         )
         return await self._appended(list(new))
@@ -228,7 +231,9 @@ class ChatStore:
         key_id = None if api_key_id is None else storable(api_key_id)
         return (key_id, key_id, key_id if self._keys_elsewhere else None)
 
-    def _insert(self, message_id: str, chat_id: str, message: NewMessage, now: str) -> Statement:
+    def _insert(
+        self, message_id: str, chat_id: str, message: NewMessage, now: str, runner_id: str | None
+    ) -> Statement:
         provider, model = message.model or (None, None)
         values = (
             message.role,
@@ -240,7 +245,9 @@ class ChatStore:
             *_counts(message.tokens),
             now,
         )
-        return statements.insert_message(message_id, chat_id, values, self._attribution(message.api_key_id))
+        attribution = self._attribution(message.api_key_id)
+        runner_id = None if runner_id is None else storable(runner_id)
+        return statements.insert_message(message_id, chat_id, values, attribution, runner_id)
 
     async def _appended(self, message_ids: list[str]) -> list[Message]:
         sql, parameters = statements.messages_by_id(message_ids)

@@ -20,6 +20,7 @@ import msgspec
 from gateway.chat.api.mistakes import told
 from gateway.chat.api.parameters import Position
 from gateway.chat.events import ChatEvent, MessageAdded
+from gateway.chat.storable import storable
 from middleware.errors import BadRequest
 from middleware.exchange import Exchange, Identity, header
 from recorders.tasks import end
@@ -97,11 +98,11 @@ def framed(event: ChatEvent) -> bytes:
 
 
 def _json(event: ChatEvent) -> bytes:
-    """On one line. Halves of a character, which a model may say one by one, are escaped."""
+    """On one line. Half a character becomes what the store makes of it."""
     try:
         data = msgspec.json.encode(event)
     except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(event)).encode()
+        data = storable(json.dumps(msgspec.to_builtins(event), ensure_ascii=False)).encode()
     for end_of_line, escaped in _LINE_ENDS.items():
         data = data.replace(end_of_line.encode(), escaped)
     return data

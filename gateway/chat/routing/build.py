@@ -23,6 +23,7 @@ from gateway.chat.routing.errors import (
     ModelUnnamed,
     ProviderDisabled,
     ProviderUnnamed,
+    RegionMissing,
     RouteUnset,
     TransportMissing,
 )
@@ -144,7 +145,20 @@ def _direct(request: ModelRequest, route: DirectRoute, options: ModelOptions, en
     headers = _headers(request, told={})  # which chat asks is no matter of the provider's
     client: Client
     if provider.type == "bedrock":
-        client = anthropic.AsyncAnthropicBedrock(
+        client = _bedrock(provider, headers, http, ambient=ambient)
+    elif provider.type == "anthropic":
+        client = _anthropic(provider.base_url, headers, http, retries=DIRECT_RETRIES)
+    else:
+        client = _openai(provider.base_url, headers, http, retries=DIRECT_RETRIES)
+    kind: CredentialKind = "byok" if route.key_is_users else "centralized"
+    return Model(request.model, client, _format(provider), kind, "direct")
+
+
+def _bedrock(
+    provider: AiProvider, headers: dict[str, str], http: httpx2.AsyncClient, *, ambient: bool
+) -> anthropic.AsyncAnthropicBedrock:
+    try:
+        return anthropic.AsyncAnthropicBedrock(
             aws_region=provider.region or None,
             base_url=provider.base_url,
             api_key=None if ambient else PLACEHOLDER,
@@ -152,12 +166,8 @@ def _direct(request: ModelRequest, route: DirectRoute, options: ModelOptions, en
             http_client=http,
             max_retries=DIRECT_RETRIES,
         )
-    elif provider.type == "anthropic":
-        client = _anthropic(provider.base_url, headers, http, retries=DIRECT_RETRIES)
-    else:
-        client = _openai(provider.base_url, headers, http, retries=DIRECT_RETRIES)
-    kind: CredentialKind = "byok" if route.key_is_users else "centralized"
-    return Model(request.model, client, _format(provider), kind, "direct")
+    except ValueError as error:  # it looks for a region in the environment too
+        raise RegionMissing(provider.name) from error
 
 
 def _anthropic(

@@ -8,6 +8,7 @@
     ├── ProviderDisabled    an operator turned it off
     ├── ActiveKeyMissing    gateway mode, and no API key is accountable
     ├── TransportMissing    no way to the gateway, or to the provider
+    ├── RegionMissing       direct to Bedrock, and neither the row nor the environment names a region
     └── StoredKeyUnusable   the user's own key is there and can't be decrypted
 
 None of them is worth trying again: the turn ends with it. Trouble with the database is a `StoreError`.
@@ -56,6 +57,14 @@ class ActiveKeyMissing(RoutingError):
 class TransportMissing(RoutingError):
     def __init__(self, where: str) -> None:
         super().__init__(f"Model calls go {where}, and this service was given no transport for that.")
+
+
+class RegionMissing(RoutingError):
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"The AI provider {provider!r} is on Amazon Bedrock, and no AWS region is known: ask an operator to set "
+            "its BEDROCK_REGION."
+        )
 
 
 class StoredKeyUnusable(RoutingError):

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from gateway.ai_providers import AiProvider
 from gateway.chat.content import (
@@ -56,6 +56,8 @@ def calls(name: str, arguments: str = "{}", call_id: str = "call-1") -> ToolCall
 class ScriptedSpeaker:
     """Says the lines that are left, one a call; `asked` has what it was shown, and as which model."""
 
+    stop: Literal["end", "tools", "length", "refusal"] | None = None
+
     def __init__(self, choose: Callable[[Ask], Line]) -> None:
         self._choose = choose
 
@@ -73,7 +75,8 @@ class ScriptedSpeaker:
                 case _:
                     parts.append(step)
         tools = any(isinstance(part, ToolCall) for part in parts)
-        yield Answer(parts=tuple(parts), tokens=Tokens(input=3, output=5), stop="tools" if tools else "end")
+        stop = self.stop or ("tools" if tools else "end")
+        yield Answer(parts=tuple(parts), tokens=Tokens(input=3, output=5), stop=stop)
 
 
 class Rows:

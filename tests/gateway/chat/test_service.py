@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.chat.content import Ask, ModelError, Reasoning, Text, ToolCall, ToolResult, text_of
+from gateway.chat.content import Ask, Image, ModelError, Reasoning, Text, ToolCall, ToolResult, text_of
 from gateway.chat.errors import EmptyMessage, MessageTooLong, NoModel, NotRunningHere, Stopping, TooManyAgents
 from gateway.chat.events import (
     ChatEvent,
@@ -29,7 +29,7 @@ from gateway.chat.tools import Output, Tool, ToolError
 from recorders.stores.base import StoreError
 from recorders.stores.database import Database
 from recorders.stores.urls import database_for
-from tests.gateway.chat.stage import ADA, BOB, MODEL, Line, Stage, calls, says
+from tests.gateway.chat.stage import ADA, BOB, MODEL, Line, ScriptedSpeaker, Stage, calls, says
 from tests.waiting import PATIENCE_S
 
 ROUNDS = 1_000
@@ -192,9 +192,17 @@ async def test_what_a_tool_cannot_do_is_told_to_the_model(stage: Stage, call: To
     assert (result.is_error, result.content) == (True, told)
 
 
+async def test_a_call_that_was_cut_off_is_not_run(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of an argument may mean something else than the whole."""
+    monkeypatch.setattr(ScriptedSpeaker, "stop", "length")
+    stage.script(says("Let me", calls("look", '{"at": "the')))
+    chat = await stage.service.create(ADA, text="Look")
+    assert (await stage.ended(chat.id)).status == "waiting"
+    assert [one.role for one in await stage.store.messages(chat.id)] == ["user", "assistant"]
+
+
 async def test_pictures_of_a_tool_reach_the_model(database: Database) -> None:
     """Beside the text of its result."""
-    from gateway.chat.content import Image
 
     picture = Image(media_type="image/png", data="aGk=")
 
@@ -705,8 +713,8 @@ async def test_a_chat_gets_a_title_that_ends_in_the_assistants_role(database: Da
     assert [one.role for one in ask.messages] == ["user", "assistant"]
 
 
-async def test_a_chat_without_a_title_is_no_chat_less(database: Database) -> None:
-    """What goes wrong with it stays in the log."""
+async def test_a_chat_that_no_model_names_is_called_by_how_it_begins(database: Database) -> None:
+    """Some models refuse to go on with an answer that is begun; what goes wrong stays in the log."""
     namer = ModelName("local", "namer")
     stage = await Stage.on(database, models=ModelChoices(chat=MODEL, title=namer), titles=True)
     stage.answer = lambda model, ask: says(ModelError("no")) if model.name == namer else says("Hello")
@@ -716,7 +724,7 @@ async def test_a_chat_without_a_title_is_no_chat_less(database: Database) -> Non
         names = [task for task in asyncio.all_tasks() if task.get_name() == "chat title"]
         if names:
             await asyncio.wait(names)
-    assert (await stage.store.chat(chat.id)).title == ""
+    assert (await stage.store.chat(chat.id)).title == "Hi"
 
 
 async def test_quick_generation_ends_in_the_assistants_role(database: Database) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -24,6 +25,7 @@ from gateway.chat.routing import (
     ProviderUnknown,
     ProviderUnnamed,
     Purpose,
+    RegionMissing,
     RouteUnset,
     RoutingError,
     StoredKeyUnusable,
@@ -223,3 +225,14 @@ async def test_bedrock_goes_straight_by_the_environments_credentials() -> None:
     bedrock = replace(PROVIDER, type="bedrock", region="eu-central-1")
     route = await routing("direct", rows=Rows(bedrock)).route(REQUEST, WITH_KEY)
     assert route == DirectRoute(bedrock, None, False)
+
+
+async def test_bedrock_without_a_region_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither the row nor the environment names one."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    bedrock = replace(PROVIDER, type="bedrock", base_url="https://bedrock.internal")
+    assert isinstance(await refused(routing("direct", rows=Rows(bedrock))), RegionMissing)
