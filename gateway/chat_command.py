@@ -106,15 +106,16 @@ def _check(args: argparse.Namespace, options: GatewayOptions) -> None:
 
 
 def _question(args: argparse.Namespace) -> str | None:
-    """What is to be asked once; None for a conversation."""
-    if args.once is not None:
-        return str(args.once)
-    if sys.stdin.isatty():
+    """What is to be asked once; None for a conversation. Raises `SettingsError`."""
+    if args.once is None and sys.stdin.isatty():
         return None
     try:
-        return sys.stdin.read()
+        question = args.once if args.once is not None else sys.stdin.read()
     except UnicodeDecodeError as error:
         raise SettingsError("the question on standard input isn't text in UTF-8") from error
+    if not question.strip():
+        raise SettingsError("the question is empty: give it with --once or on standard input")
+    return str(question)
 
 
 def _token(args: argparse.Namespace, variables: TerminalVariables) -> Secret:

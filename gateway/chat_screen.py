@@ -91,13 +91,14 @@ class Screen:
         if self._turn is None:
             return
         turn, tokens = self._turn, self._tokens
-        cached = f" ({tokens.cached:,} cached)" if tokens.cached else ""
         words = [
             f"{turn.provider}/{turn.model}",
             KEYS.get(turn.credential_kind, turn.credential_kind),
             WAYS.get(turn.routed, turn.routed),
-            f"{tokens.input + tokens.cached:,} in{cached} / {tokens.output:,} out",
         ]
+        if tokens != Tokens():
+            cached = f" ({tokens.cached:,} cached)" if tokens.cached else ""
+            words.append(f"{tokens.input + tokens.cached:,} in{cached} / {tokens.output:,} out")
         self.note(" · ".join([*words, "interrupted"] if interrupted else words))
 
     def note(self, line: str) -> None:

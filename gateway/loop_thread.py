@@ -33,15 +33,21 @@ class LoopThread:
 
     def __enter__(self) -> LoopThread:
         self._thread.start()
-        self._loop = self._entered.result()
+        try:
+            self._loop = self._entered.result()
+        except Exception:
+            self._thread.join()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._left.result()
+        error_of_leaving = self._left.exception()
         self._thread.join()
+        if error_of_leaving is not None:
+            raise error_of_leaving
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start `work` in the loop."""
