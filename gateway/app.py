@@ -133,7 +133,7 @@ class Gateway:
         self.chat: ChatService | None = None
         self._chat_ways: httpx2.AsyncHTTPTransport | None = None
         if options.chat_enabled:
-            self._add_chat(chat_tools)
+            self._add_chat(chat_tools, keys_elsewhere=authenticator is not None)
         self._compose(layers, transport)
         self._lifespan_router = Router(lifespan=self.lifespan)
         self._requests = RunningRequests()
@@ -142,14 +142,14 @@ class Gateway:
         self._running = False
         self._stopping = False
 
-    def _add_chat(self, tools: Sequence[Tool]) -> None:
+    def _add_chat(self, tools: Sequence[Tool], *, keys_elsewhere: bool) -> None:
         import httpx2  # noqa: PLC0415 - it and the vendors' SDKs take a second to load, for those who chat
 
         from gateway.chat.deployment import chat_service_of  # noqa: PLC0415
 
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
         self._chat_ways = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
-        self.chat = chat_service_of(self, tools=tools, direct=self._chat_ways)
+        self.chat = chat_service_of(self, tools=tools, direct=self._chat_ways, keys_elsewhere=keys_elsewhere)
 
     def _compose(self, layers: Sequence[Layer], transport: httpx.AsyncBaseTransport) -> None:
         """The pipeline, the management API behind the layers that learn who is calling, and the answer at shutdown."""

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 
 def chat_service_of(
-    gateway: Gateway, *, tools: Iterable[Tool] = (), direct: httpx2.AsyncBaseTransport | None = None
+    gateway: Gateway,
+    *,
+    tools: Iterable[Tool] = (),
+    direct: httpx2.AsyncBaseTransport | None = None,
+    keys_elsewhere: bool = False,
 ) -> ChatService:
     """Raises `SettingsError` when the gateway has no database to keep chats in.
 
-    Direct calls go over `direct`, which its owner closes.
+    Direct calls go over `direct`, which its owner closes. `keys_elsewhere` says that API keys are not in the database,
+    whatever the settings say, because the host has an authenticator of its own.
     """
     if gateway.database is None or gateway.provider_rows is None:
         raise SettingsError(
@@ -43,7 +48,9 @@ def chat_service_of(
         central_keys=lambda provider_name: _central_key(gateway.options, provider_name),
     )
     return ChatService(
-        store=ChatStore(gateway.database, keys_elsewhere=gateway.options.auth != "database"),
+        store=ChatStore(
+            gateway.database, keys_elsewhere=keys_elsewhere or gateway.options.auth != "database"
+        ),
         routing=routing,
         models=choices_of(gateway.options),
         tools=tools,
