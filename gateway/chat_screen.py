@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, TextIO
 
 from gateway.chat.content import Part, Reasoning, Text, Tokens, ToolCall, ToolResult, text_of
-from gateway.chat.events import ChatEvent, Delta, MessageAdded, Turn
+from gateway.chat.events import ChatEvent, Delta, MessageAdded, QueueChanged, Turn
 from gateway.session_commands import printable
 
 SHOWN_CHARACTERS: Final = 160
@@ -84,6 +84,8 @@ class Screen:
                 self._whole(event)
             case MessageAdded(role="tool"):
                 self._tools(event.parts)
+            case QueueChanged() if event.waiting:
+                self.note("It waits until the turn that runs has ended.")
 
     def end(self, *, interrupted: bool = False) -> None:
         """Who answered, once the turn is over."""

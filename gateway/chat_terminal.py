@@ -11,21 +11,18 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
-from contextlib import aclosing, contextmanager, suppress
-from queue import SimpleQueue
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from gateway.app import create_app
-from gateway.chat.content import text_of
-from gateway.chat.errors import ChatError, NotRunningHere
-from gateway.chat.events import ChatEvent, MessageAdded, StatusChanged
+from gateway.chat.errors import ChatError
 from gateway.chat.routing import RoutingError
-from gateway.chat.service import ChatService, ChatView
-from gateway.chat.store import Message, UnknownChat
+from gateway.chat.service import ChatService
+from gateway.chat.store import UnknownChat
 from gateway.chat_screen import Screen, one_line
+from gateway.chat_talk import PROMPT, Outcome, Talk
 from gateway.loop_thread import LoopThread
 from gateway.settings import Settings
 from gateway.settings_error import SettingsError
@@ -34,13 +31,8 @@ from middleware.exchange import Identity
 from providers.secret import Secret
 from recorders.stores.base import StoreError
 
-PROMPT: Final = "you> "
-HISTORY: Final = 10
-"""Messages of a chat that are shown when it goes on."""
-
 HELP: Final = "/quit or Ctrl-D leaves, Ctrl-C ends an answer, anything else is said."
 
-Outcome: TypeAlias = Literal["answered", "failed", "interrupted"]
 STATUS: Final[dict[Outcome, int]] = {"answered": 0, "failed": 1, "interrupted": 130}
 
 
@@ -138,113 +130,6 @@ def _typed(screen: Screen) -> str | None:
     except UnicodeDecodeError:
         screen.note("ai-gateway: that was not text in UTF-8")
         return ""
-
-
-class Talk:
-    """One chat, new unless it is resumed. Called in the main thread; names with `_in_loop` run in the loop."""
-
-    def __init__(
-        self, loop: LoopThread, service: ChatService, caller: Identity, screen: Screen, *, system: str = ""
-    ) -> None:
-        self.chat_id: str | None = None
-        self._loop = loop
-        self._service = service
-        self._caller = caller
-        self._screen = screen
-        self._system = system
-        self._seen = -1
-        self._interrupted = False
-
-    def resume(self, chat_id: str, *, shown: bool) -> None:
-        """Go on with a chat of the caller's. Raises `UnknownChat`."""
-        view = self._loop.run(self._service.view(self._caller, chat_id))
-        self.chat_id = view.chat.id
-        self._seen = max((message.position for message in view.messages), default=-1)
-        if shown:
-            self._show(view)
-
-    def say(self, text: str) -> Outcome:
-        """A message and the turn that answers it, shown as it goes. Raises `ChatError`, `StoreError`."""
-        events: SimpleQueue[ChatEvent | None] = SimpleQueue()
-        self._screen.begin()
-        self._interrupted = False
-        turn = self._loop.begin(self._turn_in_loop(text, events))
-        turn.add_done_callback(lambda _: events.put(None))
-
-        def interrupt() -> None:
-            self._interrupted = True
-            self._loop.begin(self._interrupt_in_loop()).add_done_callback(
-                lambda ended: ended.exception() and turn.cancel()
-            )
-
-        with _once_on_interrupt(interrupt):
-            while (event := events.get()) is not None:
-                self._screen.show(event)
-        try:
-            error = turn.result()
-        except CancelledError:
-            error = str(NotRunningHere())
-        self._screen.end(interrupted=self._interrupted)
-        if error:
-            self._screen.note(f"ai-gateway: {error}")
-            return "failed"
-        return "interrupted" if self._interrupted else "answered"
-
-    async def _turn_in_loop(self, text: str, events: SimpleQueue[ChatEvent | None]) -> str:
-        """The error that ended the turn, empty when all went well."""
-        if self.chat_id is None:
-            self.chat_id = (await self._service.create(self._caller, system=self._system)).id
-        chat = self._service.events(self._caller, self.chat_id, after=self._seen)
-        async with aclosing(chat):
-            await anext(chat)  # from here on it listens, and how the chat was before is no matter
-            sent = await self._service.send(self._caller, self.chat_id, text)
-            if self._interrupted:
-                await self._interrupt_in_loop()
-            entry = sent.message or sent.queued
-            begun = False
-            async for event in chat:
-                events.put(event)
-                if isinstance(event, MessageAdded):
-                    self._seen = event.position
-                    begun = begun or (entry is not None and event.id == entry.id)
-                elif isinstance(event, StatusChanged) and (
-                    event.status == "error" or (begun and event.status == "waiting")
-                ):
-                    return event.error
-        return ""
-
-    async def _interrupt_in_loop(self) -> None:
-        if self.chat_id is not None:
-            await self._service.interrupt(self._caller, self.chat_id)
-
-    def _show(self, view: ChatView) -> None:
-        """The chat and its last messages, briefly."""
-        screen, chat, messages = self._screen, view.chat, view.messages
-        screen.note(f"{one_line(chat.title or 'A chat')} · {chat.model}")
-        if len(messages) > HISTORY:
-            screen.note(f"... {len(messages) - HISTORY} earlier messages")
-        for message in messages[-HISTORY:]:
-            self._show_message(message)
-
-    def _show_message(self, message: Message) -> None:
-        text = one_line(text_of(message.parts))
-        if text and message.role != "tool":
-            self._screen.line(f"{PROMPT}{text}" if message.role == "user" else text)
-
-
-@contextmanager
-def _once_on_interrupt(call: Callable[[], None]) -> Iterator[None]:
-    """For the block the first Ctrl-C calls, between two steps of the main thread; the next does what it did before."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        call()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

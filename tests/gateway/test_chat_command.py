@@ -144,9 +144,10 @@ def test_tools_are_told_beside_the_answer(command: Command) -> None:
     assert "200 in / 20 out" in outcome.err
 
 
-def test_without_the_gateway_the_provider_is_called_directly(command: Command) -> None:
+@pytest.mark.parametrize("switch", ["AI_GATEWAY_CHAT_ROUTING_ENABLED", "AI_GATEWAY_ENABLED"])
+def test_without_the_gateway_the_provider_is_called_directly(command: Command, switch: str) -> None:
     """The central key goes with it, and the line on who answered says so."""
-    command.variables["AI_GATEWAY_CHAT_ROUTING_ENABLED"] = "false"
+    command.variables[switch] = "false"
 
     outcome = command("--once", "Hi", answers=(said("Hello"),))
 

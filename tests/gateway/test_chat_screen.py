@@ -7,7 +7,7 @@ import io
 import pytest
 
 from gateway.chat.content import Part, Reasoning, Role, Text, Tokens, ToolCall, ToolResult
-from gateway.chat.events import Delta, MessageAdded, StatusChanged, Turn
+from gateway.chat.events import Delta, MessageAdded, QueueChanged, StatusChanged, Turn
 from gateway.chat_screen import Screen, harmless
 
 TURN = Turn(
@@ -132,6 +132,14 @@ def test_who_answered_is_told_with_the_tokens_of_the_whole_turn() -> None:
         shown.screen.show(event)
     shown.screen.end()
     assert shown.notes == "own/m · your own key · straight to the provider · 1,200 in (200 cached) / 21 out\n"
+
+
+def test_a_message_that_waits_is_told_of() -> None:
+    """Once it is taken out of the queue there is nothing to tell."""
+    shown = Shown()
+    for waiting in (1, 0):
+        shown.screen.show(QueueChanged(waiting=waiting))
+    assert shown.notes == "It waits until the turn that runs has ended.\n"
 
 
 def test_a_turn_that_called_no_model_was_answered_by_nobody() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.gateway.chats import chatty, environment, interrupted_by, said, turns
+from gateway.chat.routing import ModelName
+from gateway.chat.store import ChatStore
+from recorders.stores.urls import database_for
+from tests.gateway.chats import MODEL, chatty, environment, interrupted_by, said, turns
 from tests.gateway.terminal import CTRL_C, CTRL_D, terminal
 from tests.servers import serving
 
@@ -120,3 +124,36 @@ async def test_thoughts_are_dimmed_and_what_a_model_sends_to_the_terminal_is_not
         person.types(CTRL_D)
         assert await person.ended() == 0
         assert "\x1b]0" not in person.text
+
+
+async def test_a_chat_that_another_process_runs_takes_the_message_and_ctrl_c_stops_waiting(
+    tmp_path: Path,
+) -> None:
+    """The message waits in line for that turn; the prompt comes back."""
+    upstream = chatty()
+    chat_id = await _chat_that_runs_elsewhere(tmp_path / "data")
+    async with (
+        serving(upstream) as url,
+        terminal("chat", "--chat", chat_id, folder=tmp_path, environment=environment(url)) as person,
+    ):
+        await person.sees("you> ")
+        person.types("Hi\r")
+        await person.sees("It waits until the turn that runs has ended")
+        person.types(CTRL_C)
+        await person.sees("Another process runs this chat")
+        await person.sees("you> ")
+        person.types(CTRL_D)
+        assert await person.ended() == 0
+    assert upstream.requests == []
+
+
+async def _chat_that_runs_elsewhere(folder: Path) -> str:
+    database = database_for(f"sqlite:///{folder}/ai-gateway.db")
+    await database.open()
+    store = ChatStore(database, keys_elsewhere=True)
+    chat = await store.create_chat(
+        owner_id="admin", owner_name="admin", model=ModelName.parse(MODEL), api_key_id="static"
+    )
+    assert await store.claim(chat.id, "another", datetime.now(UTC) + timedelta(hours=1))
+    await database.close()
+    return chat.id
