@@ -35,7 +35,10 @@ class Names:
         raise Unauthorized("no such name")
 
     async def identify(self, api_key_id: str) -> Identity:
-        raise Unauthorized("nobody is delegated here")
+        for one in (ADA, BOB):
+            if api_key_id == one.api_key_id:
+                return one
+        raise Unauthorized("no such key")
 
 
 class Pauses:
