@@ -31,6 +31,9 @@ from middleware.exchange import Identity
 from providers.secret import Secret
 from recorders.stores.base import StoreError
 
+LISTED: Final = 100
+"""Chats that are listed."""
+
 HELP: Final = "/quit or Ctrl-D leaves, Ctrl-C ends an answer, anything else is said."
 
 STATUS: Final[dict[Outcome, int]] = {"answered": 0, "failed": 1, "interrupted": 130}
@@ -84,13 +87,15 @@ def _fulfil(wish: Wish, loop: LoopThread, service: ChatService, caller: Identity
 
 
 def _list(screen: Screen, loop: LoopThread, service: ChatService, caller: Identity) -> int:
-    chats = loop.run(service.chats(caller))
-    for chat in chats:
+    chats = loop.run(service.chats(caller, limit=LISTED + 1))
+    for chat in chats[:LISTED]:
         screen.line(
             f"{chat.id}  {chat.updated_at:%Y-%m-%d %H:%M}  {chat.model}  {one_line(chat.title or '-', 80)}"
         )
     if not chats:
         screen.note("You have no chats yet.")
+    if len(chats) > LISTED:
+        screen.note(f"These are the newest {LISTED}; the others are kept too.")
     return 0
 
 

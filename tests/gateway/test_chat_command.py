@@ -20,6 +20,7 @@ import pytest
 
 from gateway.__main__ import main
 from gateway.loop_thread import LoopThread
+from gateway.settings import terminal_variables
 from tests.answers.turn import ToolUse
 from tests.gateway.chats import MODEL, chatty, environment, interrupted_by, said, turns
 from tests.gateway.rig import TOKEN
@@ -231,6 +232,15 @@ def test_the_token_may_stand_in_a_file_and_beats_the_variable(command: Command) 
 
     assert command("--token-file", "token", "--list").status == 0
     assert command("--token-file", "empty", "--list").err == "ai-gateway: empty holds no gateway token\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "color"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_the_environment_says_whether_colors_are_welcome(variables: dict[str, str], color: bool) -> None:
+    """As https://no-color.org has it: an empty variable is none."""
+    assert terminal_variables(variables).color is color
 
 
 def test_a_person_without_a_token_is_asked_for_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
