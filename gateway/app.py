@@ -234,10 +234,9 @@ class Gateway:
             self._warn()
             self._running, self._stopping = True, False
             try:
-                yield
+                async with contextlib.nullcontext() if self.chat is None else self.chat.running():
+                    yield
             finally:
-                if self.chat is not None:
-                    await self.chat.close()
                 self._running = False
                 # Callers in this process can hang up just before this; what they asked is still to be recorded.
                 await self._requests.none_left(DRAIN_DEADLINE_S)

@@ -236,6 +236,7 @@ class ChatService:
             status = _status(chat)
             yield status
             while True:
+                feed.lost = False
                 for message in await store.messages(chat_id, after=after):
                     after = message.position
                     if message.visible in ("both", "user"):
@@ -247,7 +248,6 @@ class ChatService:
                 if chat_id not in self._runners and looked != status:
                     status = looked
                     yield status
-                feed.lost = False
                 quiet = False
                 while not (feed.lost or quiet):
                     if self._stopping and chat_id not in self._runners and not feed.waiting:

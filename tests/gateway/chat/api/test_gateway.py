@@ -106,3 +106,15 @@ async def test_a_stream_doesnt_hold_up_the_shutdown(tmp_path: Path) -> None:
 
             assert listener.complete
         assert (await _ask(app, "GET", "/chats")).status == 503
+
+
+async def test_a_gateway_that_runs_again_takes_messages_again(tmp_path: Path) -> None:
+    """A host may enter the lifespan more than once; chats of before are still there."""
+    async with _gateway(tmp_path) as (app, _):
+        assert (await _ask(app, "POST", "/chats", b"{}")).status == 201
+        app.refuse_new_requests()
+    async with app.lifespan():
+        chats = msgspec.json.decode((await _ask(app, "GET", "/chats")).body)["chats"]
+        sent = await _ask(app, "POST", f"/chats/{chats[0]['id']}/messages", b'{"message": "Hi"}')
+
+        assert sent.status == 202

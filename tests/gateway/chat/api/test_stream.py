@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from gateway.chat.api.stream import SIGN_OF_LIFE_S, framed
 from gateway.chat.content import Text
 from gateway.chat.events import Delta, MessageAdded, StatusChanged
+from gateway.chat.store import Message, NewMessage
+from gateway.chat.views import added
 from recorders.stores.base import StoreError
 from tests.gateway.chat.api.client import Client, Event
-from tests.gateway.chat.stage import Stage, says
+from tests.gateway.chat.stage import ADA, Stage, says
 
 AWKWARD = "one\ntwo\r\nthree\rfour\u0085five\u2028six\u2029: \u0000seven 🐈"
 
@@ -252,3 +255,27 @@ async def test_a_database_that_goes_away_cuts_the_stream(
         await listener.drive.failed()
 
     assert not listener.drive.complete
+
+
+async def test_what_led_to_a_message_is_not_told_after_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is found in the store is whole, though its deltas and itself still wait to be told."""
+    chat = await stage.service.create(ADA)
+    hub, find = stage.service._means.hub, stage.store.messages
+
+    async def finished_while_looking(chat_id: str, *, after: int = -1) -> list[Message]:
+        hub.publish(chat.id, Delta(kind="text", text="Hel"))
+        (message,) = await stage.store.append(chat.id, NewMessage("assistant", (Text("Hello"),)))
+        found = await find(chat_id, after=after)
+        hub.publish(chat.id, added(message))
+        hub.publish(chat.id, Delta(kind="text", text="What else?"))
+        monkeypatch.undo()
+        return found
+
+    monkeypatch.setattr(stage.store, "messages", finished_while_looking)
+    async with aclosing(stage.service.events(ADA, chat.id)) as events:
+        heard = [await anext(events) for _ in range(3)]
+
+    assert [type(event) for event in heard] == [StatusChanged, MessageAdded, Delta]
+    assert heard[2] == Delta(kind="text", text="What else?")
