@@ -1,11 +1,13 @@
 """The bodies of the rows, made by a seeded generator: the same bytes on every machine.
 
 `turn` is a coding agent's turn on the Messages API: a system prompt, 24 tools, a history of messages, tool calls and
-their results, and a stream of 300 events with thinking, text and a tool call. Bodies are written by hand-chosen JSON
-options, with escapes and letters beyond ASCII, because that is what clients send.
+their results, and a stream of 300 events with thinking, text and a tool call; `long` is the same with a longer history
+and a longer answer. Bodies are written by hand-chosen JSON options, with escapes and letters beyond ASCII, because
+that is what clients send.
 
 A number stands in each (see `template`): the answer names a tool call with the number that the request brought, and
-the next request of the same conversation returns the result of that call, so that lineage has real work to do.
+the next request of the same conversation returns the result of that call, so that lineage has real work to do. Each
+row has a model of its own, so that its requests can be told from the others' even when somebody wrote them anew.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ NUMBER = PLACEHOLDER.decode()
 TOOLS = 24
 TURN_BYTES = 115_000
 TURN_EVENTS = 300
+LONG_BYTES = 600_000
+LONG_EVENTS = 3_000
+IDLE_EVENTS = 18
+STEADY_EVENTS = 500
 BLOCKING_BYTES = 30_000
+STAMP = b"@" * 16
+"""Where an event tells when it was written: microseconds of the clock that all processes of a machine share."""
 _PROSE = (
     "the gateway reads each chunk once and sends it on before it asks for more; def main(path: str) -> None: return "
     'error "quoted" C:\\temp\\file naïve Grüße 完了 tests/test_stream.py line 128 in <module> assert value == 0.10e-2 '
@@ -89,8 +97,10 @@ def _exchange(index: int, prose: _Prose) -> list[dict[str, Any]]:
     ]
 
 
-def turn_request(*, stream: bool = True) -> Template:
-    """A request of `TURN_BYTES` on the Messages API that ends in the result of the previous tool call."""
+def turn_request(
+    model: str = "claude-bench-turn", size: int = TURN_BYTES, *, stream: bool = True
+) -> Template:
+    """A request of `size` bytes on the Messages API that ends in the result of the previous tool call."""
     prose = _Prose(1)
     opening = [{"type": "text", "text": prose.text(500)}]
     messages: list[dict[str, Any]] = [{"role": "user", "content": opening}]
@@ -99,7 +109,7 @@ def turn_request(*, stream: bool = True) -> Template:
         "content": [{"type": "tool_result", "tool_use_id": f"toolu_{NUMBER}", "content": "ok"}],
     }
     body = {
-        "model": "claude-bench-1",
+        "model": model,
         "max_tokens": 32_000,
         "stream": stream,
         "temperature": 1.0,
@@ -108,13 +118,15 @@ def turn_request(*, stream: bool = True) -> Template:
         "tools": [_tool(index, prose) for index in range(TOOLS)],
         "messages": messages,
     }
-    index = 0
-    while len(_dump(body)) < TURN_BYTES - 3_500:
-        messages += _exchange(index, prose)
+    length, index = len(_dump(body)), 0
+    while length < size - 3_500:
+        exchange = _exchange(index, prose)
+        messages += exchange
+        length += len(_dump(exchange)) - 1  # a comma more, two brackets less
         index += 1
     call = {"type": "tool_use", "id": f"toolu_{NUMBER}", "name": "tool_03", "input": {"option_0": "auto"}}
     messages += [{"role": "assistant", "content": [call]}, last]
-    return Template(_exactly(body, TURN_BYTES, opening))
+    return Template(_exactly(body, size, opening))
 
 
 def _event(kind: str, **fields: Any) -> bytes:
@@ -129,28 +141,18 @@ def _block(index: int, block: dict[str, Any], deltas: list[dict[str, Any]]) -> l
     ]
 
 
-def turn_events() -> list[Template]:
-    """The `TURN_EVENTS` events that answer a turn: thinking, text, a tool call."""
+def turn_events(model: str = "claude-bench-turn", count: int = TURN_EVENTS) -> tuple[Template, ...]:
+    """The `count` events that answer a turn: thinking, text, a tool call."""
     prose = _Prose(2)
-    usage = {"input_tokens": 12, "cache_read_input_tokens": 28_000, "cache_creation_input_tokens": 900}
-    message: dict[str, Any] = {
-        "id": f"msg_{NUMBER}",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-bench-1",
-        "content": [],
-        "stop_reason": None,
-        "usage": {**usage, "output_tokens": 1},
-    }
-    thinking = [{"type": "thinking_delta", "thinking": prose.text(24)} for _ in range(60)]
+    thinking = [{"type": "thinking_delta", "thinking": prose.text(24)} for _ in range(count // 5)]
     arguments = [
         {"type": "input_json_delta", "partial_json": part} for part in ('{"option_0":', '"auto"', "}")
     ]
     call = {"type": "tool_use", "id": f"toolu_{NUMBER}", "name": "tool_03", "input": {}}
     fixed = 3 + 3 * 2 + len(thinking) + len(arguments) + 1
-    text = [{"type": "text_delta", "text": prose.text(24)} for _ in range(TURN_EVENTS - fixed)]
+    text = [{"type": "text_delta", "text": prose.text(24)} for _ in range(count - fixed)]
     events = [
-        _event("message_start", message=message),
+        _message_start(model),
         _event("ping"),
         *_block(0, {"type": "thinking", "thinking": "", "signature": ""}, thinking),
         *_block(1, {"type": "text", "text": ""}, text),
@@ -158,7 +160,43 @@ def turn_events() -> list[Template]:
         _event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 640}),
         _event("message_stop"),
     ]
-    return [Template(event) for event in events]
+    return tuple(Template(event) for event in events)
+
+
+def _message_start(model: str) -> bytes:
+    usage = {"input_tokens": 12, "cache_read_input_tokens": 28_000, "cache_creation_input_tokens": 900}
+    message: dict[str, Any] = {
+        "id": f"msg_{NUMBER}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "usage": {**usage, "output_tokens": 1},
+    }
+    return _event("message_start", message=message)
+
+
+# -- steady -------------------------------------------------------------------------------------------------------
+
+
+def steady_request() -> Template:
+    """A short question on the Messages API that is answered for a long time."""
+    content = [{"type": "text", "text": f"Request {NUMBER}"}]
+    body = {"model": "claude-bench-steady", "max_tokens": 9_000, "stream": True}
+    return Template(_dump({**body, "messages": [{"role": "user", "content": content}]}))
+
+
+def steady_events() -> tuple[Template, ...]:
+    """`STEADY_EVENTS` events, of which each text tells when it was written."""
+    said = [{"type": "text_delta", "text": f"at {STAMP.decode()} "} for _ in range(STEADY_EVENTS - 5)]
+    events = [
+        _message_start("claude-bench-steady"),
+        *_block(0, {"type": "text", "text": ""}, said),
+        _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 640}),
+        _event("message_stop"),
+    ]
+    return tuple(Template(event) for event in events)
 
 
 # -- blocking -----------------------------------------------------------------------------------------------------
@@ -174,7 +212,7 @@ def blocking_answer() -> Template:
         "id": f"msg_{NUMBER}",
         "type": "message",
         "role": "assistant",
-        "model": "claude-bench-1",
+        "model": "claude-bench-blocking",
         "content": content,
         "stop_reason": "tool_use",
         "usage": {"input_tokens": 12, "cache_read_input_tokens": 28_000, "output_tokens": 6_400},

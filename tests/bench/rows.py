@@ -1,6 +1,8 @@
 """The rows of the table: what is asked, what the upstream answers, and on which route.
 
-A row's paths are those of the provider; `gateway_path` is what a client of the gateway asks for.
+A row's paths are those of the provider; `gateway_path` is what a client of the gateway asks for. `ROWS` are asked as
+fast as they are answered and at half load; `SLOW_ROWS` are streams whose events have pauses between them, of which many
+are held open at once.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ class Row:
     recorded: bool = True
     calls_tool: bool = False
     """Whether the answer makes one tool call, for the gateway to record."""
+    gap_s: float = 0.0
+    """The pause after each event."""
+    stamped: bool = False
+    """Whether events tell when they were written."""
 
     def answer_body(self, number: int) -> bytes:
         """What the client must have received, byte for byte, for the request of this number."""
@@ -35,29 +41,40 @@ class Row:
         return sum(len(piece) for piece in self.answer)
 
 
-def _rows() -> tuple[Row, ...]:
-    chat = ("POST", "/v1/chat/completions", "/openai/v1/chat/completions")
-    messages = ("POST", "/v1/messages", "/anthropic/v1/messages")
-    models = ("GET", "/v1/models", "/openai/v1/models")
-    return (
-        Row("small", *chat, payloads.small_request(), (payloads.small_answer(),)),
-        Row(
-            "turn",
-            *messages,
-            payloads.turn_request(),
-            tuple(payloads.turn_events()),
-            streamed=True,
-            calls_tool=True,
-        ),
-        Row(
-            "blocking",
-            *messages,
-            payloads.turn_request(stream=False),
-            (payloads.blocking_answer(),),
-            calls_tool=True,
-        ),
-        Row("models", *models, Template(b""), (payloads.models_answer(),), recorded=False),
-    )
+CHAT = ("POST", "/v1/chat/completions", "/openai/v1/chat/completions")
+MESSAGES = ("POST", "/v1/messages", "/anthropic/v1/messages")
+MODELS = ("GET", "/v1/models", "/openai/v1/models")
 
 
-ROWS = {row.name: row for row in _rows()}
+def _turn(name: str, size: int, events: int, *, gap_s: float = 0.0) -> Row:
+    model = f"claude-bench-{name}"
+    request, answer = payloads.turn_request(model, size), payloads.turn_events(model, events)
+    return Row(name, *MESSAGES, request, answer, streamed=True, calls_tool=True, gap_s=gap_s)
+
+
+def _blocking() -> Row:
+    request = payloads.turn_request("claude-bench-blocking", stream=False)
+    return Row("blocking", *MESSAGES, request, (payloads.blocking_answer(),), calls_tool=True)
+
+
+def _steady() -> Row:
+    request, answer = payloads.steady_request(), payloads.steady_events()
+    return Row("steady", *MESSAGES, request, answer, streamed=True, gap_s=0.02, stamped=True)
+
+
+def _by_name(*rows: Row) -> dict[str, Row]:
+    return {row.name: row for row in rows}
+
+
+ROWS = _by_name(
+    Row("small", *CHAT, payloads.small_request(), (payloads.small_answer(),)),
+    _turn("turn", payloads.TURN_BYTES, payloads.TURN_EVENTS),
+    _turn("long", payloads.LONG_BYTES, payloads.LONG_EVENTS),
+    _blocking(),
+    Row("models", *MODELS, Template(b""), (payloads.models_answer(),), recorded=False),
+)
+SLOW_ROWS = _by_name(
+    _turn("idle", payloads.TURN_BYTES, payloads.IDLE_EVENTS, gap_s=2.5),
+    _steady(),
+)
+ALL_ROWS = {**ROWS, **SLOW_ROWS}

@@ -27,6 +27,8 @@ class Template:
 
     def render(self, number: int) -> bytes:
         """The payload of `number`, which must have at most `DIGITS` digits."""
+        if len(self._parts) == 1:
+            return self.text
         return b"%0*d".__mod__((DIGITS, number)).join(self._parts)
 
     def number_of(self, payload: bytes) -> int | None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.bench.rows import ROWS
+from tests.bench.rows import ALL_ROWS, ROWS
 
 
 def test_turn_is_a_coding_agents_turn() -> None:
@@ -19,14 +19,22 @@ def test_turn_is_a_coding_agents_turn() -> None:
     assert body["messages"][-1]["content"][0]["tool_use_id"] == "toolu_0000000041"
 
 
-def test_turn_is_answered_by_300_whole_events() -> None:
+@pytest.mark.parametrize(("row", "events"), [("turn", 300), ("long", 3_000), ("idle", 18), ("steady", 500)])
+def test_stream_is_made_of_so_many_whole_events(row: str, events: int) -> None:
     """Each piece is one event whose data is JSON of the type that the event names."""
-    pieces = [piece.render(42).decode() for piece in ROWS["turn"].answer]
-    assert len(pieces) == 300
+    pieces = [piece.render(42).decode() for piece in ALL_ROWS[row].answer]
+    assert len(pieces) == events
     for piece in pieces:
         event, data, end, rest = piece.split("\n")
         assert (end, rest) == ("", "")
         assert json.loads(data.removeprefix("data: "))["type"] == event.removeprefix("event: ")
+
+
+def test_long_is_a_turn_with_a_longer_history() -> None:
+    """600 KB of the same make."""
+    row = ROWS["long"]
+    assert len(row.request) == 600_000
+    assert len(json.loads(row.request.render(41))["messages"]) > 400
 
 
 @pytest.mark.parametrize(
@@ -41,10 +49,10 @@ def test_documents_have_the_sizes_of_their_row(row: str, request_bytes: int, ans
 
 def test_no_two_rows_take_the_same_request() -> None:
     """The upstream tells rows on one route apart by their bodies."""
-    for row in ROWS.values():
+    for row in ALL_ROWS.values():
         takers = [
             other.name
-            for other in ROWS.values()
+            for other in ALL_ROWS.values()
             if (other.method, other.path) == (row.method, row.path)
             and other.request.number_of(row.request.render(3)) is not None
         ]

@@ -4,28 +4,34 @@
 
 It compares each request body with the row's, byte for byte, and answers 400 when anything in it changed on the way. A
 stream leaves one event at a time, each in a turn of the event loop of its own and in a chunk of its own, as fast as
-the socket takes them. It knows only what this benchmark sends: a length, no chunked request, no pipelining.
+the socket takes them, or with the pauses that the row asks for; `--hurry` makes these so many times shorter. It knows
+only what this benchmark sends: a length, no chunked request, no pipelining.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
 from tests.bench.event_loop import run
-from tests.bench.rows import ROWS, Row
+from tests.bench.payloads import STAMP
+from tests.bench.rows import ALL_ROWS, Row
 
 HEAD_END = b"\r\n\r\n"
+Piece = tuple[bytes, float]
+"""What to write at once, and the seconds to wait before the next."""
 _OK = b"HTTP/1.1 200 OK\r\nrequest-id: req_bench\r\n"
 
 
 @cache
 def _rows_by_target() -> dict[bytes, list[Row]]:
     rows: dict[bytes, list[Row]] = {}
-    for row in ROWS.values():
+    for row in ALL_ROWS.values():
         rows.setdefault(f"{row.method} {row.path}".encode(), []).append(row)
     return rows
 
@@ -40,26 +46,29 @@ def content_length(head: bytes) -> int:
     return int(lowered[start + 17 : end if end >= 0 else None])
 
 
-def answer(head: bytes, body: bytes) -> Iterator[bytes]:
+def answer(head: bytes, body: bytes) -> Iterator[Piece]:
     """The pieces of the answer to a request, each to be written by itself."""
     target = head[: head.find(b" HTTP/")]
     for row in _rows_by_target().get(target, []):
         number = row.request.number_of(body)
         if number is not None:
             return _stream(row, number + 1) if row.streamed else _document(row, number + 1)
-    return iter([_refusal(target)])
+    return iter([(_refusal(target), 0.0)])
 
 
-def _document(row: Row, number: int) -> Iterator[bytes]:
+def _document(row: Row, number: int) -> Iterator[Piece]:
     head = _OK + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % row.answer_bytes
-    yield head + row.answer_body(number)
+    yield head + row.answer_body(number), 0.0
 
 
-def _stream(row: Row, number: int) -> Iterator[bytes]:
-    yield _OK + b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+def _stream(row: Row, number: int) -> Iterator[Piece]:
+    yield _OK + b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n", 0.0
     for event in row.answer:
-        yield b"%x\r\n%b\r\n" % (len(event), event.render(number))
-    yield b"0\r\n\r\n"
+        text = event.render(number)
+        if row.stamped:
+            text = text.replace(STAMP, b"%016d" % (time.perf_counter_ns() // 1000))
+        yield b"%x\r\n%b\r\n" % (len(event), text), row.gap_s
+    yield b"0\r\n\r\n", 0.0
 
 
 def _refusal(target: bytes) -> bytes:
@@ -70,10 +79,12 @@ def _refusal(target: bytes) -> bytes:
 class UpstreamProtocol(asyncio.Protocol):
     """One connection: reads a request whole, then writes the answer piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: float = 1.0) -> None:
         self._loop = asyncio.get_running_loop()
+        self._hurry = hurry
         self._buffer = bytearray()
-        self._pieces: Iterator[bytes] = iter(())
+        self._pieces: Iterator[Piece] = iter(())
+        self._due = 0.0
         self._writable = True
         self._waiting = False
 
@@ -90,15 +101,21 @@ class UpstreamProtocol(asyncio.Protocol):
         if len(self._buffer) - start >= content_length(head):
             self._pieces = answer(head, bytes(self._buffer[start:]))
             self._buffer.clear()
+            self._due = self._loop.time()
             self._write_next()
 
     def _write_next(self) -> None:
         if not self._writable:
             self._waiting = True
             return
-        piece = next(self._pieces, None)
-        if piece is not None and not self._transport.is_closing():
-            self._transport.write(piece)
+        piece, pause_s = next(self._pieces, (None, 0.0))
+        if piece is None or self._transport.is_closing():
+            return
+        self._transport.write(piece)
+        if pause_s:
+            self._due += pause_s / self._hurry
+            self._loop.call_at(self._due, self._write_next)
+        else:
             self._loop.call_soon(self._write_next)
 
     def pause_writing(self) -> None:
@@ -111,14 +128,21 @@ class UpstreamProtocol(asyncio.Protocol):
             self._write_next()
 
 
-async def serve_until_stdin_closes() -> None:
+async def serve_until_stdin_closes(hurry: float) -> None:
     """Listen on a free port of loopback, print it, and end with the process that started this one."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(UpstreamProtocol, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: UpstreamProtocol(hurry), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
+def main() -> None:
+    """Serve as the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.upstream", description=__doc__)
+    parser.add_argument("--hurry", type=float, default=1.0)
+    run(serve_until_stdin_closes(parser.parse_args().hurry))
+
+
 if __name__ == "__main__":
-    run(serve_until_stdin_closes())
+    main()
