@@ -1,53 +1,27 @@
-"""The OpenAPI document: valid, complete, and true under generated requests.
-
-Schemathesis makes the requests from the document, what fits it and what doesn't, the same ones in each run; they are
-answered in process. It says whether each answer is one that the document allows.
-"""
+"""The OpenAPI document: valid, complete, and true under generated requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from typing import Any
 
-import httpx
 import jsonschema_rs
 import msgspec
 import pytest
-import requests
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import Case, GenerationMode, openapi
-from schemathesis.checks import CHECKS
-from schemathesis.core.result import Ok
+from schemathesis import GenerationMode
 
 from gateway.api.openapi import describe
 from gateway.api.operations import DOCUMENT, MANAGEMENT, OPERATIONS
 from gateway.api.parameters import FILTERS
 from gateway.history import answers
-from tests.asgi import Drive, call, http_scope
+from tests.gateway.api.conformance import ask_all, askings, calls_of, send
 from tests.gateway.api.house import House, house_at
 from tests.recorders import samples
 
 DESCRIBED = describe(MANAGEMENT, server="/api/v2/ai-gateway")
-SCHEMA = openapi.from_dict(DESCRIBED)
-CALLS: list[Any] = [result.ok() for result in SCHEMA.get_all_operations() if isinstance(result, Ok)]
-NAMES = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_schema_conformance",
-    "negative_data_rejection",
-)
-ASKINGS = [
-    pytest.param(operation, mode, id=f"{operation.label}, {mode.value}")
-    for operation in CALLS
-    for mode in GenerationMode
-    if mode is GenerationMode.POSITIVE or operation.query or operation.path_parameters or operation.body
-]
-CHECKED: Any = CHECKS.get_by_names(NAMES)
-EXAMPLES = 20
+CALLS = calls_of(DESCRIBED)
 
 
 @pytest.fixture(scope="module")
@@ -71,55 +45,13 @@ def lived_in(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -
     runner.run(stack.aclose())
 
 
-@pytest.mark.parametrize(("operation", "mode"), ASKINGS)
+@pytest.mark.parametrize(("operation", "mode"), askings(CALLS))
 def test_every_answer_is_one_that_the_document_allows(
     runner: asyncio.Runner, lived_in: House, operation: Any, mode: GenerationMode
 ) -> None:
     """Of an admin, who gets furthest; no request makes a failure of our own."""
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
-    )
-    def ask(case: Case[Any]) -> None:
-        response = runner.run(send(lived_in, case))
-        case.validate_response(response, checks=CHECKED)
-
-    ask()
-
-
-async def send(house: House, case: Case[Any]) -> httpx.Response:
-    """The case as requests would send it, answered in process."""
-    prepared = requests.Request(**_known(case.as_transport_kwargs(base_url="http://gateway.test"))).prepare()
-    assert prepared.url is not None
-    headers = [(name, value) for name, value in prepared.headers.items() if name.lower() != "authorization"]
-    headers.append(("authorization", f"Bearer {house.people['adam'].token}"))
-    target = prepared.url.removeprefix("http://gateway.test").encode()
-    body = prepared.body if isinstance(prepared.body, bytes) else str(prepared.body or "").encode()
-    answer = await call(house.app, http_scope(str(prepared.method), target, headers=_raw(headers)), body)
-    return _response(answer, httpx.Request(str(prepared.method), prepared.url))
-
-
-def _known(arguments: dict[str, Any]) -> dict[str, Any]:
-    """What a request is made of; the rest is how it is sent."""
-    names = ("method", "url", "headers", "files", "data", "params", "auth", "cookies", "hooks", "json")
-    return {name: value for name, value in arguments.items() if name in names}
-
-
-def _raw(headers: Iterable[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in headers:
-        yield str(name).encode(), value if isinstance(value, bytes) else str(value).encode()
-
-
-def _response(answer: Drive, request: httpx.Request) -> httpx.Response:
-    response = httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)
-    response.elapsed = timedelta()
-    return response
+    token = lived_in.people["adam"].token
+    ask_all(operation, mode, lambda case: runner.run(send(lived_in.app, case, token)))
 
 
 def test_the_document_is_valid() -> None:
