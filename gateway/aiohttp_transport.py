@@ -9,9 +9,9 @@ The session is made at the first request, because aiohttp binds it to the runnin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import httpx
@@ -94,8 +94,34 @@ class _Stream(httpx.AsyncByteStream):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _as_httpx(error, self._request) from error
 
+    async def together(self) -> AsyncIterator[list[bytes]]:
+        """The same chunks, those at once that are here at once."""
+        try:
+            content = self._response.content
+            while not content.at_eof():
+                chunk, _ = await content.readchunk()
+                chunks = [chunk] if chunk else []
+                while not content.at_eof() and (more := _at_once(content.readchunk())) is not None:
+                    if more[0]:
+                        chunks.append(more[0])
+                if chunks:
+                    yield chunks
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _as_httpx(error, self._request) from error
+
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _at_once(reading: Coroutine[Any, Any, tuple[bytes, bool]]) -> tuple[bytes, bool] | None:
+    """What a coroutine gives without waiting for anything; one that would wait is given up, and None."""
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        result: tuple[bytes, bool] = done.value
+        return result
+    reading.close()
+    return None
 
 
 def _address(request: httpx.Request) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from gateway.chunked_stream import taking_chunks, write_chunks_together
 from gateway.connections import close_with_clients
 from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup
 from gateway.settings import Settings
@@ -144,7 +145,8 @@ async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event
     # Its debug lines hold every header of an HTTP/2 request.
     logging.getLogger("hpack").setLevel(logging.INFO)
     close_with_clients()
-    await hypercorn_serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+    write_chunks_together()
+    await hypercorn_serve(taking_chunks(app), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
 
 
 def _reloading(reloader: Reloader | None) -> contextlib.AbstractAsyncContextManager[None]:

@@ -157,7 +157,8 @@ class _Answer:
             translator.close()
         broken = translator.broken
         if events or not (more or broken):
-            await self._send({**message, "body": events, "more_body": more or bool(broken)})
+            more_body = more or bool(broken)
+            await self._send({"type": "http.response.body", "body": events, "more_body": more_body})
         if broken:
             raise UpstreamBroke(f"the answer of Amazon Bedrock broke off: {broken}")
 
@@ -169,7 +170,7 @@ class _Answer:
         body = bedrock_error(start["status"], bytes(self._error_body))
         length = (b"content-length", str(len(body)).encode())
         await self._send(_with_content(start, (b"content-type", b"application/json"), length))
-        await self._send({**message, "body": body})
+        await self._send({"type": "http.response.body", "body": body})
 
 
 def _with_content(start: Message, *described: tuple[bytes, bytes]) -> Message:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 SCOPE_KEY: Final = "ai_gateway.exchange"
 DELEGATION_KEY: Final = "ai_gateway.delegation"
 
+CHUNKS: Final = "ai_gateway.chunks"
+"""An ASGI extension for servers that write several chunks at once. Where it is among a scope's extensions, a body
+message may have a member of this name: the pieces of `body`, in order, each to leave in a chunk of its own. Whoever
+changes `body` changes it too, or takes it out."""
+
 GOVERNANCE_HEADER: Final = b"x-coder-ai-governance-token"
 DELEGATED_MARKER: Final = "delegated"
 

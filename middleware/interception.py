@@ -32,7 +32,7 @@ from middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from middleware.exchange import Exchange, Identity, header, new_id, with_headers
+from middleware.exchange import CHUNKS, Exchange, Identity, header, new_id, with_headers
 from providers.base import (
     AccountBound,
     Api,
@@ -254,10 +254,7 @@ class _Interception:
         if self._whole:
             # With these bytes the client has the whole answer, so what is left is recorded before they leave.
             self.end()
-        if self._filter is None:
-            return message
-        kept = self._filter.feed(body)
-        return {**message, "body": kept if more else kept + self._filter.close()}
+        return message if self._filter is None else _filtered(self._filter, message)
 
     @property
     def _whole(self) -> bool:
@@ -412,6 +409,18 @@ class _Interception:
         if credential is not None:
             message = message.replace(credential.secret.reveal_secret_value(), credential.hint)
         return message[:MAX_ERROR_CHARS]
+
+
+def _filtered(kept_by: StreamFilter, message: Message) -> Message:
+    """The message without what the filter hides; of several chunks each is filtered by itself."""
+    more = message.get("more_body", False)
+    if CHUNKS not in message:
+        kept = kept_by.feed(message.get("body", b""))
+        return {**message, "body": kept if more else kept + kept_by.close()}
+    chunks = [kept for chunk in message[CHUNKS] if (kept := kept_by.feed(chunk))]
+    if not more and (rest := kept_by.close()):
+        chunks.append(rest)
+    return {**message, "body": b"".join(chunks), CHUNKS: chunks}
 
 
 class _Unreadable:

@@ -1,7 +1,9 @@
 """Speaks to the provider: the innermost application, an ASGI face on an `httpx.AsyncBaseTransport`.
 
 It sends the scope it is given, byte for byte, and forwards status, headers and each chunk as they come: none merged,
-held or invented. It follows no redirect and keeps no cookie, because it uses the transport and not a client.
+held or invented. Chunks that arrived together leave in one message that says where each begins, where transport and
+server are up to it (`CHUNKS` in `exchange`); else each has a message of its own. It follows no redirect and keeps no
+cookie, because it uses the transport and not a client.
 
 While it waits for the provider it watches `receive`, since servers drop sends silently after a disconnect: when the
 client leaves, the provider's connection is closed at once (or, with `on_client_left="drain"`, read on for a bounded
@@ -17,7 +19,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, TypeAlias, cast
 
 import httpx
 
@@ -29,11 +31,13 @@ from middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from middleware.exchange import Exchange
+from middleware.exchange import CHUNKS, Exchange
 from middleware.request_body import whole_body
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import AsyncIterator, Sequence
+
+    from starlette.types import Message, Receive, Scope, Send
 
 OnClientLeft: TypeAlias = Literal["close", "drain"]
 
@@ -81,7 +85,7 @@ class Upstream:
         with _Watch(self, exchange, receive) as watch:
             response = await self._ask(request)
             try:
-                await _relay(response, watch, send)
+                await _relay(response, watch, send, together=CHUNKS in (scope.get("extensions") or ()))
             except BaseException:
                 _close_soon(response)
                 raise
@@ -134,7 +138,13 @@ def _request(scope: Scope, body: bytes, connect_s: float) -> httpx.Request:
     )
 
 
-async def _relay(response: httpx.Response, watch: _Watch, send: Send) -> None:
+class _Arriving(Protocol):
+    """What a transport's stream may offer beside its chunks: those that arrived together, as they come."""
+
+    def together(self) -> AsyncIterator[Sequence[bytes]]: ...
+
+
+async def _relay(response: httpx.Response, watch: _Watch, send: Send, *, together: bool) -> None:
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": response.headers.raw}
     )
@@ -143,13 +153,11 @@ async def _relay(response: httpx.Response, watch: _Watch, send: Send) -> None:
     watch.answering()
     bytes_left, more = _declared_length(response), True
     try:
-        async for chunk in response.stream:
-            if not chunk:
-                continue
-            bytes_left -= len(chunk)
-            more = bytes_left != 0
+        async for message in _messages(response.stream, together=together):
+            bytes_left -= len(message["body"])
+            message["more_body"] = more = bytes_left != 0
             watch.sending() if more else watch.finished()
-            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            await send(message)
             if more:
                 watch.waiting()
     except httpx.TransportError as error:
@@ -158,6 +166,19 @@ async def _relay(response: httpx.Response, watch: _Watch, send: Send) -> None:
     if more:
         watch.finished()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _messages(stream: httpx.AsyncByteStream, *, together: bool) -> AsyncIterator[Message]:
+    if together and hasattr(stream, "together"):
+        async for chunks in cast("_Arriving", stream).together():
+            if len(chunks) == 1:
+                yield {"type": "http.response.body", "body": chunks[0]}
+            else:
+                yield {"type": "http.response.body", "body": b"".join(chunks), CHUNKS: chunks}
+    else:
+        async for chunk in stream:
+            if chunk:
+                yield {"type": "http.response.body", "body": chunk}
 
 
 def _declared_length(response: httpx.Response) -> int:

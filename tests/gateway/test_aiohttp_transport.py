@@ -263,6 +263,46 @@ async def test_chunks_keep_their_boundaries_also_when_they_arrive_together() -> 
         await response.aclose()
 
 
+async def test_chunks_that_arrived_together_can_be_had_together() -> None:
+    """Each is still one, and none is waited for: what comes later comes later."""
+    gate = asyncio.Event()
+
+    async def handler(connection: Connection) -> None:
+        await connection.request()
+        await connection.say(CHUNKED + b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n6\r\nfo")
+        await gate.wait()
+        await connection.say(b"ur__\r\n4\r\nfive\r\n0\r\n\r\n")
+
+    async with serving(handler) as server, transport() as t:
+        response = await t.handle_async_request(request(server.url))
+        stream: Any = response.stream
+        arriving = aiter(stream.together())
+        first = await anext(arriving)
+        while len(first) < 4:
+            first += await anext(arriving)
+        assert first == [b"one", b"two", b"three", b"fo"]
+        gate.set()
+        rest = [chunk async for chunks in arriving for chunk in chunks]
+        assert rest == [b"ur__", b"five"]
+        await response.aclose()
+
+
+async def test_what_breaks_off_breaks_off_for_who_takes_chunks_together() -> None:
+    """Nothing that ended early looks whole."""
+
+    async def handler(connection: Connection) -> None:
+        await connection.request()
+        await connection.say(CHUNKED + b"3\r\none\r\n3\r\ntw")
+
+    async with serving(handler) as server, transport() as t:
+        response = await t.handle_async_request(request(server.url))
+        stream: Any = response.stream
+        with pytest.raises(httpx.RemoteProtocolError):
+            async for _ in stream.together():
+                pass
+        await response.aclose()
+
+
 async def test_the_answer_begins_before_its_first_chunk_is_there() -> None:
     """Status and headers are handed over as soon as they came."""
     gate = asyncio.Event()

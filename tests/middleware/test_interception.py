@@ -22,7 +22,7 @@ from middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from middleware.exchange import Exchange
+from middleware.exchange import CHUNKS, Exchange
 from middleware.interception import InterceptionMiddleware
 from providers.base import BEARER, Credential, Endpoint, Fact, Provider, RequestFacts, Route, StreamFilter
 from providers.pass_through import PassThrough
@@ -689,6 +689,28 @@ async def test_the_answer_is_asked_for_uncompressed() -> None:
         (b"b", b"3"),
         (b"accept-encoding", b"identity"),
     ]
+
+
+async def test_what_is_hidden_of_chunks_that_came_together_is_hidden_of_each() -> None:
+    """The boundaries of the others stay, and a chunk of which nothing is left is none."""
+    events = chat.events(TURN)
+    messages = [
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]},
+        {"type": "http.response.body", "body": b"".join(events[:2]), "more_body": True, CHUNKS: events[:2]},
+        {"type": "http.response.body", "body": b"".join(events[2:]), "more_body": False, CHUNKS: events[2:]},
+    ]
+
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    store, client = await recorded(provider, known_scope(body=STREAMED_CHAT), STREAMED_CHAT)
+    kept = [event for event in events if b'"choices": []' not in event]
+    bodies = [message for message in client.messages if message["type"] == "http.response.body"]
+    assert [chunk for message in bodies for chunk in message[CHUNKS]] == kept
+    assert all(message["body"] == b"".join(message[CHUNKS]) for message in bodies)
+    assert len(kept) == len(events) - 1
+    assert store.token_usages[0].input_tokens == 100
 
 
 async def test_a_chat_stream_is_asked_for_its_usage_and_the_client_does_not_see_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Scope
 
 from middleware.errors import BadRequest, ClientLeft, UpstreamBroke, UpstreamTimeout, UpstreamUnreachable
-from middleware.exchange import Exchange
+from middleware.exchange import CHUNKS, Exchange
 from middleware.upstream import Timeouts, Upstream
 from tests.asgi import call, drive, http_scope
 
@@ -208,6 +208,36 @@ async def test_each_chunk_leaves_when_it_comes() -> None:
     assert client.chunks == [b"one", b"two", b"three"]
     assert client.messages[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
     assert provider.stream.closed.is_set()
+
+
+class Together(Stream):
+    """Chunks that arrived together, as lists of them."""
+
+    async def together(self) -> AsyncIterator[list[bytes]]:
+        yield [b"one", b"two"]
+        yield [b"three"]
+
+
+@pytest.mark.parametrize("server_takes_them", [True, False])
+async def test_chunks_that_arrived_together_leave_together_where_the_server_takes_them(
+    server_takes_them: bool,
+) -> None:
+    """In one message that says where each begins; any other server gets a message for each."""
+    provider = Provider(headers=[(b"content-length", b"11")] if server_takes_them else [])
+    provider.stream = Together([b"one", b"two", b"three"])
+    scope = request_to()
+    if server_takes_them:
+        scope["extensions"] = {CHUNKS: {}}
+    client = await call(Upstream(provider), scope)
+    bodies = [message for message in client.messages if message["type"] == "http.response.body"]
+    if server_takes_them:
+        assert bodies == [
+            {"type": "http.response.body", "body": b"onetwo", "more_body": True, CHUNKS: [b"one", b"two"]},
+            {"type": "http.response.body", "body": b"three", "more_body": False},
+        ]
+    else:
+        assert [message["body"] for message in bodies] == [b"one", b"two", b"three", b""]
+        assert all(CHUNKS not in message for message in bodies)
 
 
 async def test_the_head_leaves_before_the_body_exists() -> None:

@@ -1,0 +1,69 @@
+"""Writes several chunks of an answer in one go, each still in an HTTP chunk of its own.
+
+What a provider sent in many small chunks often arrives together. To send each by itself costs hypercorn more than all
+that the gateway does with it. ASGI has no message for several chunks, so there is an extension: a server that has
+`CHUNKS` among the extensions of the scope takes a body message whose `CHUNKS` are the pieces of its `body`
+(`middleware.exchange`). Any other server is sent one chunk a message, as ever.
+
+hypercorn has no hook for this: the class that it makes of each HTTP/1 request is replaced by one of ours. Only answers
+of HTTP/1.1 without a declared length are cut in chunks; over HTTP/2 a chunk means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hypercorn.protocol import h11 as hypercorn_h11
+from hypercorn.protocol.events import Data
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.utils import suppress_body
+
+from middleware.exchange import CHUNKS
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class ChunkedStream(HTTPStream):
+    """A request over HTTP/1 whose answer may come several chunks at a time."""
+
+    async def app_send(self, message: Any) -> None:
+        if message is not None and CHUNKS in message and self._cuts():
+            # Data goes to the connection as it is: the framing that h11 would do is done.
+            await self.send(Data(stream_id=self.stream_id, data=framed(message[CHUNKS])))
+            if message.get("more_body", False):
+                return
+            message = {**message, "body": b""}
+        await super().app_send(message)
+
+    def _cuts(self) -> bool:
+        """Whether the answer is under way and its framing is that of chunks (RFC 9112, section 7.1)."""
+        return (
+            not self.closed
+            and self.state is ASGIHTTPState.RESPONSE
+            and self.scope["http_version"] == "1.1"
+            and not suppress_body(self.scope["method"], int(self.response["status"]))
+            and all(name.lower() != b"content-length" for name, _ in self.response["headers"])
+        )
+
+
+def framed(chunks: Iterable[bytes]) -> bytes:
+    """Each piece in a chunk of its own; an empty one would end the body."""
+    return b"".join([b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk])
+
+
+def write_chunks_together() -> None:
+    """Make hypercorn use `ChunkedStream` from now on, in this process."""
+    hypercorn_h11.HTTPStream = ChunkedStream  # type: ignore[attr-defined]
+
+
+def taking_chunks(app: ASGIApp) -> ASGIApp:
+    """Tell the application that this server takes several chunks at once."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["http_version"] == "1.1":
+            scope = {**scope, "extensions": {**scope.get("extensions", {}), CHUNKS: {}}}
+        await app(scope, receive, send)
+
+    return told

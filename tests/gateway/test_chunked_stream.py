@@ -1,0 +1,155 @@
+"""Several chunks in one go, on a real socket as `ai-gateway serve` writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from gateway.app import create_app
+from gateway.chunked_stream import framed
+from gateway.server import serve_until
+from middleware.exchange import CHUNKS
+from recorders.stores.memory import MemoryStore
+from tests.answers import anthropic
+from tests.answers.turn import Turn
+from tests.gateway.rig import TOKEN, gateway_settings
+from tests.waiting import PATIENCE_S
+
+GET: Final = b"GET / HTTP/1.1\r\nhost: gateway.test\r\n\r\n"
+THREE: Final = (b"one", b"two\r\n", b"three")
+THREE_FRAMED: Final = b"3\r\none\r\n5\r\ntwo\r\n\r\n5\r\nthree\r\n"
+
+
+class Site:
+    """Answers with chunks at once, and tells what the server said that it can do."""
+
+    def __init__(self, *bodies: dict[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.bodies = bodies
+        self.headers = headers
+        self.extensions: dict[str, Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
+        self.extensions = scope["extensions"]
+        await send({"type": "http.response.start", "status": 200, "headers": list(self.headers)})
+        for body in self.bodies:
+            await send({"type": "http.response.body", **body})
+
+
+def together(*chunks: bytes, more: bool) -> dict[str, Any]:
+    return {"body": b"".join(chunks), "more_body": more, CHUNKS: list(chunks)}
+
+
+@asynccontextmanager
+async def connected(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
+    host, port = listener.getsockname()
+    serving = asyncio.create_task(serve_until(app, listener, stop, grace_s=1.0))
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        stop.set()
+        await serving
+
+
+async def answer_to(app: Any, request: bytes, *, until: bytes) -> bytes:
+    """Head and body as they stood on the wire."""
+    async with connected(app) as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(request)
+        return await reader.readuntil(until)
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_each_piece_stands_in_a_chunk_of_its_own(more: bool) -> None:
+    """Also where the last message holds several, and the connection goes on after it."""
+    bodies = [together(*THREE, more=more)] + ([{"body": b"", "more_body": False}] if more else [])
+    site = Site(*bodies)
+    async with connected(site) as (reader, writer), asyncio.timeout(PATIENCE_S):
+        for _ in range(2):
+            writer.write(GET)
+            raw = await reader.readuntil(b"\r\n0\r\n\r\n")
+            assert raw.partition(b"\r\n\r\n")[2] == THREE_FRAMED + b"0\r\n\r\n"
+    assert CHUNKS in site.extensions
+
+
+async def test_an_answer_with_a_length_is_not_cut() -> None:
+    """There are no chunks in it."""
+    site = Site(together(*THREE, more=False), headers=[(b"content-length", b"13")])
+    raw = await answer_to(site, GET, until=b"three")
+    assert raw.partition(b"\r\n\r\n")[2] == b"".join(THREE)
+
+
+async def test_a_client_of_http_1_0_gets_the_bytes_alone() -> None:
+    """It knows no chunks, and isn't promised any."""
+    site = Site(together(*THREE, more=False))
+    raw = await answer_to(site, b"GET / HTTP/1.0\r\n\r\n", until=b"three")
+    assert raw.partition(b"\r\n\r\n")[2] == b"".join(THREE)
+    assert CHUNKS not in site.extensions
+
+
+async def test_an_answer_to_head_has_no_body() -> None:
+    """Whatever the application says; the next request finds the connection in order."""
+    site = Site(together(*THREE, more=False))
+    async with connected(site) as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(GET.replace(b"GET", b"HEAD") + GET)
+        await reader.readuntil(b"\r\n\r\n")
+        raw = await reader.readuntil(b"\r\n0\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 200")
+
+
+def test_an_empty_piece_does_not_end_the_body() -> None:
+    """An empty chunk would."""
+    assert framed([b"one", b"", b"two"]) == b"3\r\none\r\n3\r\ntwo\r\n"
+    assert framed([]) == b""
+
+
+async def test_the_chunks_on_the_wire_are_the_providers_also_when_they_arrive_together() -> None:
+    """A whole gateway: the provider writes its stream at once, and the client gets the same chunks, byte for byte."""
+    events = anthropic.events(Turn(text="one two three four five", thought="hm hm"))
+    stream = framed(events) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def provider(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'"stream":true}')
+        writer.write(head + stream)
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(provider, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    store = MemoryStore()
+    app = create_app(gateway_settings(f"http://127.0.0.1:{port}"), store=store)
+    body = b'{"model":"m","stream":true}'
+    request = (
+        b"POST /anthropic/v1/messages HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer %b\r\n"
+        b"content-length: %d\r\n\r\n%b" % (TOKEN.encode(), len(body), body)
+    )
+    async with listening, app.lifespan():
+        raw = await answer_to(_without_lifespan(app), request, until=b"\r\n0\r\n\r\n")
+        assert raw.partition(b"\r\n\r\n")[2] == stream
+        assert await app.drain.flush(PATIENCE_S)
+    assert [end.outcome for end in store.ends] == ["completed"]
+
+
+def _without_lifespan(app: Any) -> Any:
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await app(scope, receive, send)
+            return
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return served
