@@ -95,6 +95,8 @@ class Runner:
         self.chat = chat
         self.api_key_id: str | None = None
         self.id = runner_id
+        self.answering = asyncio.Event()
+        """The model has begun to answer, or the turn is over."""
         self.ended = asyncio.Event()
         self._means = means
         self._turn: asyncio.Task[None] | None = None
@@ -143,6 +145,7 @@ class Runner:
             turn.cancel()
         await asyncio.wait({turn})
         self._turn = None
+        self.answering.set()
         if self._lost or (not turn.cancelled() and isinstance(turn.exception(), UnknownChat)):
             return False  # somebody else has the chat, or nobody any more
         if turn.cancelled():
@@ -162,6 +165,8 @@ class Runner:
         match turn.exception():
             case None:
                 return ""
+            case ModelError() as error if error.status in (401, 403):
+                return f"{error} (HTTP {error.status}: the provider's credential or the turn's key is not accepted)"
             case RoutingError() | ModelError() as error:
                 return str(error)
             case TooManySteps():
@@ -225,6 +230,7 @@ class Runner:
     async def _listen(self, speaker: Speaker, ask: Ask) -> Answer:
         async with contextlib.aclosing(speaker.stream(ask)) as events:
             async for event in events:
+                self.answering.set()
                 match event:
                     case TextDelta(text):
                         self._said.append(Text(text))

@@ -369,7 +369,7 @@ class ChatService:
         self._publish(chat.id, added(message))
         self._run(runner)
         if self._titles and chat.parent_id is None and not chat.title and message.position == 0:
-            self._start(self._name(chat, text, api_key_id), _TITLE)
+            self._start(self._name(runner, text, api_key_id), _TITLE)
         return message
 
     def _run(self, runner: Runner) -> None:
@@ -392,8 +392,13 @@ class ChatService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _name(self, chat: Chat, text: str, api_key_id: str | None) -> None:
-        """By a model or, where it can't (some refuse an answer that is begun), by how the chat begins."""
+    async def _name(self, runner: Runner, text: str, api_key_id: str | None) -> None:
+        """By a model or, where it can't (some refuse an answer that is begun), by how the chat begins.
+
+        After the answer has begun, so that the first thing on record of a chat is what its owner asked.
+        """
+        await runner.answering.wait()
+        chat = runner.chat
         try:
             try:
                 title = clean_title(await self._generate(chat, Purpose.TITLE, title_ask(text), api_key_id))
