@@ -52,6 +52,10 @@ bench: $(DEV) ## measure the gateway beside nginx; choose with ARGS="--rows turn
 bench-short: $(DEV) ## a few requests of each row of the bench: right answers and records, no figures
 	$(BIN)/python -m tests.bench --short
 
+.PHONY: instructions
+instructions: $(DEV) ## count the instructions of a request, and fail when a row got dearer (ARGS=--write keeps the counts)
+	$(BIN)/python -m tests.bench.instructions $(or $(ARGS),--check)
+
 .PHONY: faults
 faults: $(DEV) ## kill, fill, cut and stall the gateway, and count its records; choose with ARGS="--short kill9"
 	$(BIN)/python -m tests.faults $(ARGS)
