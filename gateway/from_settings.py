@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from gateway.accounts import DatabaseAuthenticator
-from gateway.aiohttp_transport import AiohttpTransport
 from gateway.authenticators import HttpAuthenticator, StaticAuthenticator
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.settings import DEFAULT, GatewayOptions, Settings
@@ -63,6 +62,8 @@ def transport_from(options: GatewayOptions) -> httpx.AsyncBaseTransport:
         logging.getLogger("httpcore").setLevel(logging.INFO)  # its debug lines hold every header of an answer
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
         return httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
+    from gateway.aiohttp_transport import AiohttpTransport  # noqa: PLC0415 - it loads slowly, and most commands don't call
+
     return AiohttpTransport()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,14 @@ def test_either_name_of_postgresql_will_do_and_its_store_suits_it(scheme: str) -
     assert isinstance(database, PostgresDatabase)
     assert isinstance(store_on(database), PostgresStore)
     assert isinstance(store_on(database_for("sqlite:///x.db")), SqlStore)
+
+
+def test_psycopg_is_loaded_for_postgresql_alone() -> None:
+    """Whoever keeps to SQLite doesn't wait for it at each start, and has no room taken by it."""
+    program = """
+import sys
+from recorders.stores.urls import database_for, store_on
+store_on(database_for("sqlite:///x.db"))
+sys.exit("psycopg" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
