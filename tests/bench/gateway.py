@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.process import TARGET_CORE, NotReadyError, Process
-from tests.bench.rows import Row
+from tests.bench.rows import ALL_ROWS, Row
 from tests.bench.targets import CLIENT_HEADERS, free_port, listens
-
-SWITCHED_ON = "keys in the database, governance, header stripping, readers, journal, SQLite, access log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,10 @@ class Gateway:
     def stop(self) -> None:
         self.process.stop()
 
-    def check_records(self, sent: Mapping[str, int], rows: Mapping[str, Row]) -> str:
+    def check_records(self, sent: Mapping[str, int]) -> str:
         """Compare the database of the stopped gateway with what was sent; one line that says what is there."""
-        recorded = sum(count for name, count in sent.items() if rows[name].recorded)
-        tool_calls = sum(count for name, count in sent.items() if rows[name].calls_tool)
+        recorded = sum(count for name, count in sent.items() if ALL_ROWS[name].recorded)
+        tool_calls = sum(count for name, count in sent.items() if ALL_ROWS[name].calls_tool)
         wanted = {
             "interceptions ended as completed": (
                 "aibridge_interceptions WHERE outcome = 'completed' AND started_at IS NOT NULL",
@@ -91,7 +89,7 @@ class Gateway:
         ]
         if wrong:
             raise RecordsMissingError(f"{self.name}: {', '.join(wrong)}")
-        return f"{self.name}: {recorded} requests, as many records, {tool_calls} tool calls"
+        return f"{self.name}: {recorded:,} requests, as many records, {tool_calls:,} tool calls"
 
 
 def _environment(variant: Variant, upstream_port: int, database: Path) -> dict[str, str]:

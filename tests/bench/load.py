@@ -23,7 +23,7 @@ import msgspec
 
 from tests.bench.answers import AnswerReader
 from tests.bench.event_loop import run
-from tests.bench.rows import ROWS
+from tests.bench.rows import ROWS, Row
 
 NUMBERS_PER_CONVERSATION = 100_000
 
@@ -48,12 +48,23 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came back. Times are seconds from the request's start to its answer's first and last body byte."""
 
     seconds: float
+    start_s: list[float]
+    """When each request started, by the clock that all processes of a machine share."""
     first_byte_s: list[float]
     last_byte_s: list[float]
 
 
 class WrongAnswerError(Exception):
     """An answer wasn't what the upstream sent."""
+
+
+def request_head(row: Row, port: int, path: str, headers: Mapping[str, str]) -> bytes:
+    """What stands before the body of a request of this row."""
+    lines = [f"{row.method} {path} HTTP/1.1", f"host: 127.0.0.1:{port}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if row.method == "POST":
+        lines += ["content-type: application/json", f"content-length: {len(row.request)}"]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class _Connection(asyncio.Protocol):
@@ -105,16 +116,10 @@ class _Load:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._row = ROWS[job.row]
+        self._start_s: list[float] = []
         self._first_byte_s: list[float] = []
         self._last_byte_s: list[float] = []
-        self._head = self._request_head()
-
-    def _request_head(self) -> bytes:
-        lines = [f"{self._row.method} {self._job.path} HTTP/1.1", f"host: 127.0.0.1:{self._job.port}"]
-        lines += [f"{name}: {value}" for name, value in self._job.headers.items()]
-        if self._row.method == "POST":
-            lines += ["content-type: application/json", f"content-length: {len(self._row.request)}"]
-        return "\r\n".join([*lines, "", ""]).encode()
+        self._head = request_head(self._row, job.port, job.path, job.headers)
 
     async def run(self) -> Result:
         loop = asyncio.get_running_loop()
@@ -127,7 +132,12 @@ class _Load:
         finally:
             for connection in connections:
                 await connection.close()
-        return Result(seconds=seconds, first_byte_s=self._first_byte_s, last_byte_s=self._last_byte_s)
+        return Result(
+            seconds=seconds,
+            start_s=self._start_s,
+            first_byte_s=self._first_byte_s,
+            last_byte_s=self._last_byte_s,
+        )
 
     async def _converse_on_all(self, connections: list[_Connection]) -> float:
         """All requests on all connections; how long that took."""
@@ -152,6 +162,7 @@ class _Load:
             start = due or time.perf_counter()
             body, first, last = await connection.ask(self._head + self._row.request.render(number))
             number = self._checked(number, body)
+            self._start_s.append(start)
             self._first_byte_s.append(first - start)
             self._last_byte_s.append(last - start)
 

@@ -180,10 +180,10 @@ def _message_start(model: str) -> bytes:
 # -- steady -------------------------------------------------------------------------------------------------------
 
 
-def steady_request() -> Template:
+def short_request(model: str) -> Template:
     """A short question on the Messages API that is answered for a long time."""
     content = [{"type": "text", "text": f"Request {NUMBER}"}]
-    body = {"model": "claude-bench-steady", "max_tokens": 9_000, "stream": True}
+    body = {"model": model, "max_tokens": 9_000, "stream": True}
     return Template(_dump({**body, "messages": [{"role": "user", "content": content}]}))
 
 

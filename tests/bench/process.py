@@ -7,6 +7,7 @@ nanoseconds; the counters of `/proc/<pid>/stat` tick a hundred times a second, t
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -22,6 +23,19 @@ LOAD_CORES = set(CORES[:-1]) or TARGET_CORE
 
 class NotReadyError(Exception):
     """A process ended, or said nothing in time, before it was ready."""
+
+
+def allow_open_files(number: int) -> None:
+    """Let this process and those it starts open `number` files each; `NotReadyError` when that isn't allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise NotReadyError(
+            f"{number:,} open files a process are needed and the hard limit is {hard:,}: raise it (`ulimit -Hn`, "
+            "LimitNOFILE= of systemd, --ulimit of Docker) or ask for fewer streams"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 class Process:

@@ -44,6 +44,7 @@ class Row:
 CHAT = ("POST", "/v1/chat/completions", "/openai/v1/chat/completions")
 MESSAGES = ("POST", "/v1/messages", "/anthropic/v1/messages")
 MODELS = ("GET", "/v1/models", "/openai/v1/models")
+IDLE_GAP_S = 2.5
 
 
 def _turn(name: str, size: int, events: int, *, gap_s: float = 0.0) -> Row:
@@ -58,8 +59,14 @@ def _blocking() -> Row:
 
 
 def _steady() -> Row:
-    request, answer = payloads.steady_request(), payloads.steady_events()
+    request, answer = payloads.short_request("claude-bench-steady"), payloads.steady_events()
     return Row("steady", *MESSAGES, request, answer, streamed=True, gap_s=0.02, stamped=True)
+
+
+def _idle_small() -> Row:
+    model = "claude-bench-idle-small"
+    request, answer = payloads.short_request(model), payloads.turn_events(model, payloads.IDLE_EVENTS)
+    return Row("idle-small", *MESSAGES, request, answer, streamed=True, calls_tool=True, gap_s=IDLE_GAP_S)
 
 
 def _by_name(*rows: Row) -> dict[str, Row]:
@@ -74,7 +81,8 @@ ROWS = _by_name(
     Row("models", *MODELS, Template(b""), (payloads.models_answer(),), recorded=False),
 )
 SLOW_ROWS = _by_name(
-    _turn("idle", payloads.TURN_BYTES, payloads.IDLE_EVENTS, gap_s=2.5),
+    _turn("idle", payloads.TURN_BYTES, payloads.IDLE_EVENTS, gap_s=IDLE_GAP_S),
+    _idle_small(),
     _steady(),
 )
 ALL_ROWS = {**ROWS, **SLOW_ROWS}

@@ -1,19 +1,12 @@
-"""What is printed: the machine and the conditions, a table, and the figures that the project holds itself to."""
+"""What is printed of the rows: a table, and the figures that the project holds itself to."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 from tests.bench.measure import Cell, percentile_ms
-from tests.bench.rows import Row
-from tests.bench.targets import nginx_binary
 
 COLUMNS = (
     "row",
@@ -56,40 +49,6 @@ GOALS = (
     Goal("turn", "gateway hypercorn+aiohttp", "ms added to the first byte, p99", 5.0),
     Goal("small", "gateway hypercorn+aiohttp", "ms CPU", 1.0),
 )
-
-
-def machine() -> str:
-    """The machine and the versions that matter."""
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    packages = [f"{name} {version(name)}" for name in ("hypercorn", "aiohttp", "httpx", "uvloop", "uvicorn")]
-    return (
-        f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"{', '.join(packages)}, {_nginx_version()}"
-    )
-
-
-def _nginx_version() -> str:
-    binary = nginx_binary()
-    if binary is None:
-        return "no nginx"
-    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=False).stderr
-    return said.strip().removeprefix("nginx version: ").replace("/", " ")
-
-
-def bodies(rows: Iterable[Row]) -> str:
-    """How large the bodies of the rows are."""
-    return "\n".join(
-        f"  {row.name:9} {row.method} {len(row.request):,} B, answer {row.answer_bytes:,} B"
-        + (f" in a stream of {len(row.answer)} events" if row.streamed else "")
-        for row in rows
-    )
 
 
 def table(cells: Sequence[Cell]) -> str:

@@ -19,7 +19,9 @@ def test_turn_is_a_coding_agents_turn() -> None:
     assert body["messages"][-1]["content"][0]["tool_use_id"] == "toolu_0000000041"
 
 
-@pytest.mark.parametrize(("row", "events"), [("turn", 300), ("long", 3_000), ("idle", 18), ("steady", 500)])
+@pytest.mark.parametrize(
+    ("row", "events"), [("turn", 300), ("long", 3_000), ("idle", 18), ("idle-small", 18), ("steady", 500)]
+)
 def test_stream_is_made_of_so_many_whole_events(row: str, events: int) -> None:
     """Each piece is one event whose data is JSON of the type that the event names."""
     pieces = [piece.render(42).decode() for piece in ALL_ROWS[row].answer]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.process import LOAD_CORES, NotReadyError, Process
+from tests.bench.process import LOAD_CORES, NotReadyError, Process, allow_open_files
 
 BUSY = "import sys; sum(range(3_000_000)); print('done', flush=True); sys.stdin.read()"
 
@@ -34,3 +34,9 @@ def test_process_that_ends_early_says_why(tmp_path: Path) -> None:
     with pytest.raises(NotReadyError, match="no port"):
         process.line()
     assert process.stop() == 1
+
+
+def test_hard_limit_that_is_too_low_is_said() -> None:
+    """Before anything is measured, with what would be needed."""
+    with pytest.raises(NotReadyError, match=r"9,999,999,999 open files .* hard limit"):
+        allow_open_files(9_999_999_999)

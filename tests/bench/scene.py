@@ -1,0 +1,63 @@
+"""What a measurement runs on: the upstream and the targets before it, each a process, in a folder that goes away."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tests.bench.gateway import Gateway, Variant
+from tests.bench.process import LOAD_CORES, Process
+from tests.bench.targets import Direct, Nginx, Target
+
+T = TypeVar("T", bound=Target)
+
+
+class Scene:
+    """Starts targets. The gateways' databases are there until the scene is left."""
+
+    def __init__(self, folder: Path, *, hurry: float = 1.0) -> None:
+        self.folder = folder
+        self.targets: list[Target] = []
+        self._stack = ExitStack()
+        command = [sys.executable, "-m", "tests.bench.upstream", "--hurry", str(hurry)]
+        upstream = Process(command, cores=LOAD_CORES, log=folder / "upstream.log")
+        self._stack.callback(upstream.stop)
+        self.upstream_port = int(upstream.line())
+
+    def direct(self) -> Direct:
+        """The upstream itself."""
+        return self.add(Direct(self.upstream_port))
+
+    def nginx(self) -> Nginx:
+        """A relay, and nothing more."""
+        return self.add(Nginx(self.upstream_port, self.folder / "nginx"))
+
+    def gateway(self, variant: Variant) -> Gateway:
+        """What all this is about."""
+        folder = self.folder / variant.name.replace(" ", "-")
+        return self.add(Gateway(variant, self.upstream_port, folder))
+
+    def add(self, target: T) -> T:
+        """Whatever else was started; it is stopped with the rest."""
+        self._stack.callback(target.stop)
+        self.targets.append(target)
+        return target
+
+    def stop(self) -> None:
+        """End all processes, the last one first."""
+        self._stack.close()
+
+
+@contextmanager
+def scene(*, hurry: float = 1.0) -> Iterator[Scene]:
+    """A scene in a temporary folder; the upstream's pauses are shortened `hurry` times."""
+    with tempfile.TemporaryDirectory(prefix="ai-gateway-bench-") as folder:
+        made = Scene(Path(folder), hurry=hurry)
+        try:
+            yield made
+        finally:
+            made.stop()
