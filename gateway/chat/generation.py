@@ -6,6 +6,7 @@ prompt of the user's: nobody typed it. Advice is asked for in the user's role, a
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import aclosing
 from typing import Final
@@ -22,7 +23,14 @@ from gateway.chat.content import (
     ToolResult,
     text_of,
 )
-from gateway.chat.store import Message
+from gateway.chat.events import TitleChanged
+from gateway.chat.means import Means, identity_of
+from gateway.chat.purposes import ModelChoices
+from gateway.chat.routing import ModelOptions, ModelRequest, Purpose, RoutingError
+from gateway.chat.store import Chat, Message, UnknownChat
+from recorders.stores.base import StoreError
+
+log = logging.getLogger("ai_gateway.chat")
 
 MAX_TITLE: Final = 80
 MAX_TITLED: Final = 4_000
@@ -39,6 +47,35 @@ _ADVISOR_SYSTEM: Final = (
     "You advise another AI agent that is in the middle of its work. You see what was said and done so far, and its "
     "question. Be brief and concrete: say what to do, what to avoid, and what is missing to decide."
 )
+
+
+class Generation:
+    """Asks the model that `models` chooses for the purpose, for the key that is given."""
+
+    def __init__(self, means: Means, models: ModelChoices) -> None:
+        self._means = means
+        self._models = models
+
+    async def generate(self, chat: Chat, purpose: Purpose, ask: Ask, api_key_id: str | None) -> str:
+        """Raises `RoutingError`, `ModelError`, `StoreError`."""
+        request = ModelRequest(identity_of(chat), self._models.for_purpose(purpose, chat.model), purpose)
+        options = ModelOptions(api_key_id, self._means.record_http)
+        async with self._means.routing.model(request, options) as model:
+            return await whole_text(self._means.speaker_for(model), ask)
+
+    async def name(self, chat: Chat, text: str, api_key_id: str | None) -> None:
+        """By a model or, where it can't (some refuse an answer that is begun), by how the chat begins."""
+        try:
+            try:
+                title = clean_title(await self.generate(chat, Purpose.TITLE, title_ask(text), api_key_id))
+            except (RoutingError, ModelError) as error:
+                log.info("no model names the chat %s: %s", chat.id, error)
+                title = ""
+            title = title or clean_title(text)
+            await self._means.store.set_title(chat.id, title)
+            self._means.hub.publish(chat.id, TitleChanged(title=title))
+        except (StoreError, UnknownChat) as error:
+            log.info("the chat %s gets no title: %s", chat.id, error)
 
 
 def title_ask(first_message: str) -> Ask:

@@ -74,6 +74,10 @@ class Hub:
             for feed in feeds:
                 feed.wake()
 
+    def forget(self, chat_id: str) -> None:
+        """Nobody here is saying anything in the chat any more, whether or not that was told."""
+        self._said.pop(chat_id, None)
+
     @contextmanager
     def feed(self, chat_id: str) -> Iterator[Feed]:
         """Subscribe for a block: everything from now on, and first what is being said."""

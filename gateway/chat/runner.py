@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,7 +17,6 @@ from gateway.chat.content import (
     Answer,
     Ask,
     ModelError,
-    Part,
     ReasoningDelta,
     Said,
     Speaker,
@@ -27,20 +24,11 @@ from gateway.chat.content import (
     TextDelta,
     ToolCall,
 )
+from gateway.chat.endings import INTERRUPTED, UNREACHABLE, TooManySteps, told
 from gateway.chat.events import Delta, QueueChanged, StatusChanged, Turn
-from gateway.chat.hub import Hub
-from gateway.chat.routing import (
-    ChatIdentity,
-    Model,
-    ModelOptions,
-    ModelRequest,
-    ModelRouting,
-    Purpose,
-    RoutingError,
-)
-from gateway.chat.routing.requests import RecordHttp
-from gateway.chat.store import Chat, ChatStore, Message, NewMessage, UnknownChat
-from gateway.chat.tools import ToolBox
+from gateway.chat.means import Means, identity_of
+from gateway.chat.routing import Model, ModelOptions, ModelRequest, Purpose
+from gateway.chat.store import Chat, Message, NewMessage, UnknownChat
 from gateway.chat.views import added
 from recorders.stores.base import StoreError
 from recorders.tasks import end
@@ -52,36 +40,6 @@ PURPOSES: Final = {
     "subagent": Purpose.SUBAGENT,
     "computer_use": Purpose.COMPUTER_USE,
 }
-
-INTERRUPTED: Final = "the turn was interrupted by a shutdown; send a message to go on"
-TOO_LONG: Final = "the turn did not end after {steps} calls of the model; send a message to go on"
-UNREACHABLE: Final = "the database could not be reached; send the message again"
-DELETED: Final = "the chat was deleted"
-BROKEN: Final = "the turn failed for a reason of our own, which the log has"
-
-
-class TooManySteps(Exception):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What runners work with; the service makes one for all."""
-
-    store: ChatStore
-    routing: ModelRouting
-    hub: Hub
-    tools: ToolBox
-    speaker_for: Callable[[Model], Speaker]
-    clock: Callable[[], datetime]
-    pause: Callable[[float], Awaitable[None]]
-    record_http: RecordHttp | None = None
-    max_steps: int = 100
-    lease_s: float = 60.0
-
-
-def identity_of(chat: Chat) -> ChatIdentity:
-    return ChatIdentity(chat.id, chat.root_id, chat.owner_id)
 
 
 def shown_to_model(messages: list[Message]) -> tuple[Said, ...]:
@@ -100,7 +58,8 @@ class Runner:
         self.ended = asyncio.Event()
         self._means = means
         self._turn: asyncio.Task[None] | None = None
-        self._said: list[Part] = []
+        self._said: list[str] = []
+        self._speaking: Model | None = None
         self._closing = False
         self._lost = False
 
@@ -136,6 +95,8 @@ class Runner:
         except UnknownChat:
             log.info("the chat %s was deleted while it ran", self.chat.id)
         finally:
+            self.answering.set()
+            self._means.hub.forget(self.chat.id)
             await end(lease)
 
     async def _next(self) -> bool:
@@ -148,9 +109,8 @@ class Runner:
         self.answering.set()
         if self._lost or (not turn.cancelled() and isinstance(turn.exception(), UnknownChat)):
             return False  # somebody else has the chat, or nobody any more
-        if turn.cancelled():
-            await self._keep_partial()
         error = self._why(turn)
+        await self._keep_partial()
         if await self._means.store.finish(self.chat.id, self.id, error=error):
             self._publish_status(error)
             return False
@@ -162,23 +122,8 @@ class Runner:
         """What is told in the chat about the end of a turn; empty when all is well."""
         if turn.cancelled():
             return INTERRUPTED if self._closing else ""
-        match turn.exception():
-            case None:
-                return ""
-            case ModelError() as error if error.status in (401, 403):
-                return f"{error} (HTTP {error.status}: the provider's credential or the turn's key is not accepted)"
-            case RoutingError() | ModelError() as error:
-                return str(error)
-            case TooManySteps():
-                return TOO_LONG.format(steps=self._means.max_steps)
-            case UnknownChat():
-                return DELETED
-            case StoreError() as error:
-                log.warning("a turn of the chat %s failed: %s", self.chat.id, error)
-                return UNREACHABLE
-            case error:
-                log.error("a turn of the chat %s failed", self.chat.id, exc_info=error)
-                return BROKEN
+        error = turn.exception()
+        return "" if error is None else told(self.chat.id, error)
 
     async def _promoted(self) -> bool:
         message = await self._means.store.promote(self.chat.id, self.id)
@@ -200,7 +145,7 @@ class Runner:
                 return
             results = [await self._means.tools.call(call, self, self.chat.kind) for call in calls]
             await self._append(NewMessage("tool", tuple(results)))
-        raise TooManySteps
+        raise TooManySteps(self._means.max_steps)
 
     async def _call_model(self) -> list[ToolCall]:
         means, chat = self._means, self.chat
@@ -212,6 +157,7 @@ class Runner:
             tools=means.tools.of(chat.kind),
         )
         async with means.routing.model(request, options) as model:
+            self._speaking = model
             means.hub.publish(chat.id, turn_event(model, request.purpose))
             answer = await self._listen(means.speaker_for(model), ask)
             message = NewMessage(
@@ -233,7 +179,7 @@ class Runner:
                 self.answering.set()
                 match event:
                     case TextDelta(text):
-                        self._said.append(Text(text))
+                        self._said.append(text)
                         self._means.hub.publish(self.chat.id, Delta(kind="text", text=text))
                     case ReasoningDelta(text):
                         self._means.hub.publish(self.chat.id, Delta(kind="reasoning", text=text))
@@ -242,12 +188,15 @@ class Runner:
         raise ModelError("the model's answer ended too early")
 
     async def _keep_partial(self) -> None:
-        """What a person has read of an interrupted answer stays in the chat."""
-        text = "".join(part.text for part in self._said if isinstance(part, Text))
+        """What a person has read of an answer that was interrupted, or broke off, stays in the chat."""
+        text, model = "".join(self._said), self._speaking
         self._said.clear()
-        if text:
+        if text and model is not None:
+            partial = NewMessage(
+                "assistant", (Text(text),), model=model.name, credential_kind=model.credential_kind
+            )
             with contextlib.suppress(UnknownChat):
-                await self._append(NewMessage("assistant", (Text(text),), model=self.chat.model))
+                await self._append(partial)
 
     async def _append(self, message: NewMessage) -> None:
         for one in await self._means.store.append(self.chat.id, message, runner_id=self.id):

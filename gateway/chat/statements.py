@@ -71,6 +71,7 @@ RENEW: Final = f"UPDATE chats SET runner_until = ? {_RUNNING}"
 _END: Final = "runner_id = NULL, runner_until = NULL, updated_at = ?"
 FINISH: Final = f"UPDATE chats SET status = 'waiting', {_END} {_RUNNING} AND queued = 0"
 FAIL: Final = f"UPDATE chats SET status = 'error', error = ?, {_END} {_RUNNING}"
+ABANDONED: Final = "SELECT id, runner_id FROM chats WHERE status = 'running' AND runner_until < ?"
 SET_TITLE: Final = "UPDATE chats SET title = ?, updated_at = ? WHERE id = ?"
 DELETE_CHAT: Final = "DELETE FROM chats WHERE id = ?"
 

@@ -15,7 +15,7 @@ Trouble with the database is a `StoreError`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import uuid_utils
 
@@ -219,6 +219,12 @@ class ChatStore:
         if error:
             return await self._changed(statements.FAIL, storable(error), *runner)
         return await self._changed(statements.FINISH, *runner)
+
+    async def abandoned(self, for_s: float) -> list[tuple[str, str]]:
+        """(chat, runner) where the lease of who runs it ended `for_s` seconds ago or earlier."""
+        before = time_value(self._clock() - timedelta(seconds=for_s))
+        rows = await self._database.fetch(statements.ABANDONED, before)
+        return [(row["id"], row["runner_id"]) for row in rows]
 
     async def _changed(self, sql: str, *parameters: Value) -> bool:
         return await self._database.execute(sql, *parameters) > 0

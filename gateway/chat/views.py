@@ -1,11 +1,29 @@
-"""Chats and messages as they are shown: to subscribers and in answers."""
+"""Chats and messages as they are shown: to callers and to subscribers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.chat.content import Part, Reasoning
 from gateway.chat.events import MessageAdded
-from gateway.chat.store import Message
+from gateway.chat.store import Chat, Message, Queued
 from recorders.stores.database import time_value
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a message: it is answered now, or waits until the turn that runs has ended."""
+
+    message: Message | None = None
+    queued: Queued | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatView:
+    chat: Chat
+    messages: list[Message]
+    queued: list[Queued]
+    agents: list[Chat]
 
 
 def added(message: Message) -> MessageAdded:
