@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.beta_flags import BETA_FLAGS
 from gateway.durations import DAY_S, HOUR_S, MINUTE_S
+from gateway.export_headers import EXPORT_HEADERS
 from gateway.instances import (
     INSTANCE_KINDS,
     LEGACY_SETTINGS,
@@ -64,6 +65,13 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         float, DURATION, Help("age at which records are deleted; 0 keeps them for ever")
     ] = 60 * DAY_S
     structured_logging: Annotated[bool, SWITCH, Help("write one log line for each record")] = False
+    otlp_endpoint: Annotated[
+        str, HTTP_URL, Help("OpenTelemetry collector that gets traces, over OTLP/HTTP; empty: no traces")
+    ] = ""
+    otlp_headers: Annotated[
+        Secret, EXPORT_HEADERS, Help("headers for the collector, such as authorization=...; by commas")
+    ] = Secret("")
+    trace_prompts: Annotated[bool, SWITCH, Help("put the last user prompt into traces")] = False
     dump_dir: Annotated[
         str,
         TEXT,
@@ -174,6 +182,9 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
             "flags of anthropic-beta for Amazon Bedrock, each with the models that know it; in text a,b=opus-4-5"
         ),
     ] = msgspec.field(default_factory=lambda: dict(rules.BETA_FLAGS))
+    shutdown_delay_s: Annotated[
+        float, DURATION, Help("time to go on serving at shutdown while /readyz says no; 0: none")
+    ] = 0
     shutdown_grace_s: Annotated[
         float, DURATION, Help("time that running requests have to end at shutdown")
     ] = 30
@@ -206,6 +217,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     log_human: Annotated[str, TEXT, Help("file for the log as text; empty: none")] = "/dev/stderr"
     log_json: Annotated[str, TEXT, Help("file for the log as JSON lines; empty: none")] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        choice("debug", "info", "warning", "error"),
+        Help("least level of the log's lines"),
+    ] = "info"
     gateway: GatewayOptions = GatewayOptions()
     origins: Mapping[str, str] = {}
 

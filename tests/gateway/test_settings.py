@@ -29,6 +29,9 @@ DEFAULTS: dict[str, Any] = {
     "enabled": True,
     "retention_s": 60 * 86_400,
     "structured_logging": False,
+    "otlp_endpoint": "",
+    "otlp_headers": Secret(""),
+    "trace_prompts": False,
     "dump_dir": "",
     "send_actor_headers": False,
     "actor_id_header": "X-AI-Bridge-Actor-ID",
@@ -68,9 +71,13 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "reload_on_change": ("true", True),
     "log_human": ("/var/log/gateway.log", "/var/log/gateway.log"),
     "log_json": ("/var/log/gateway.jsonl", "/var/log/gateway.jsonl"),
+    "log_level": ("debug", "debug"),
     "enabled": ("false", False),
     "retention": ("1d12h", 129_600),
     "structured_logging": ("true", True),
+    "otlp_endpoint": ("https://collector.test:4318", "https://collector.test:4318"),
+    "otlp_headers": ("X-Api-Key=fake", Secret("x-api-key=fake")),
+    "trace_prompts": ("on", True),
     "dump_dir": ("/tmp/dumps", "/tmp/dumps"),
     "send_actor_headers": ("yes", True),
     "actor_id_header": ("X-Who", "X-Who"),
@@ -114,6 +121,7 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "upstream_transport": ("httpx", "httpx"),
     "extra_routes": ("openai=/files", {"openai": ("/files",)}),
     "bedrock_beta_flags": ("a,b=opus-4-5", {"a": (), "b": ("opus-4-5",)}),
+    "shutdown_delay": ("5s", 5),
     "shutdown_grace": ("6s", 6),
     "auth": ("database", "database"),
     "auth_url": ("https://coder.example/api/v2/users/me", "https://coder.example/api/v2/users/me"),
@@ -152,7 +160,7 @@ def test_with_nothing_given_every_option_has_its_documented_default() -> None:
     """No file, no variable, no flag: the table of the documentation."""
     settings = load(environ={})
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 4001, 1)
-    assert (settings.log_human, settings.log_json) == ("/dev/stderr", "")
+    assert (settings.log_human, settings.log_json, settings.log_level) == ("/dev/stderr", "", "info")
     assert {name: getattr(settings.gateway, name) for name in DEFAULTS} == DEFAULTS
     assert settings == Settings()
     assert settings.origin("retention") == "default"
