@@ -9,9 +9,9 @@ The session is made at the first request, because aiohttp binds it to the runnin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import httpx
@@ -100,10 +100,7 @@ class _Stream(httpx.AsyncByteStream):
             content = self._response.content
             while not content.at_eof():
                 chunk, _ = await content.readchunk()
-                chunks = [chunk] if chunk else []
-                while not content.at_eof() and (more := _at_once(content.readchunk())) is not None:
-                    if more[0]:
-                        chunks.append(more[0])
+                chunks = [chunk, *_arrived(content)] if chunk else _arrived(content)
                 if chunks:
                     yield chunks
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -113,15 +110,25 @@ class _Stream(httpx.AsyncByteStream):
         self._response.close()
 
 
-def _at_once(reading: Coroutine[Any, Any, tuple[bytes, bool]]) -> tuple[bytes, bool] | None:
-    """What a coroutine gives without waiting for anything; one that would wait is given up, and None."""
-    try:
-        reading.send(None)
-    except StopIteration as done:
-        result: tuple[bytes, bool] = done.value
-        return result
-    reading.close()
-    return None
+def _arrived(content: aiohttp.StreamReader) -> list[bytes]:
+    """What else is here, cut where the provider cut it.
+
+    aiohttp tells the chunks one by one only, by a coroutine for each, which costs as much as reading them for the
+    record does. So their ends are looked up where it keeps them: offsets from the start of the answer.
+    """
+    if not getattr(content, "_buffer", None):
+        return []
+    ends, start = list(content._http_chunk_splits or ()), content._cursor
+    data = content.read_nowait()
+    chunks: list[bytes] = []
+    taken = 0
+    for end in ends:
+        if end - start > taken:
+            chunks.append(data[taken : end - start])
+            taken = end - start
+    if taken < len(data):
+        chunks.append(data[taken:])
+    return chunks
 
 
 def _address(request: httpx.Request) -> str:

@@ -28,6 +28,7 @@ from gateway.chunked_stream import taking_chunks, write_chunks_together
 from gateway.connections import close_with_clients
 from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup
 from gateway.settings import Settings
+from gateway.tuning import tune
 
 try:
     import uvloop
@@ -122,6 +123,7 @@ async def serve(
         _stop_with_supervisor(app.refuse_new_requests, stop)
     async with app.lifespan(), _reloading(reloader):
         host, port = listener.getsockname()[:2]
+        tune()
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
     log.info("stopped")

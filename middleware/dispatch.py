@@ -11,6 +11,7 @@ tells proxies not to buffer a stream.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 REPLACED: Final = frozenset({b"authorization", b"x-api-key", b"content-length"})
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+MAX_KEPT: Final = 512
 PATH_SAFE: Final = "/:@!$&'()*+,=~-._"
 
 
@@ -52,7 +54,7 @@ class ProviderDispatch:
     def _outward(self, scope: Scope, exchange: Exchange, provider: Provider, route: Route) -> Scope:
         url = provider.url
         scheme, host = url.scheme, url.hostname or ""
-        raw_path = (url.path.rstrip("/") + quote(route.upstream_path, safe=PATH_SAFE)).encode("ascii")
+        raw_path = (url.path.rstrip("/") + _quoted(route.upstream_path)).encode("ascii")
         return {
             **scope,
             "scheme": scheme,
@@ -72,6 +74,16 @@ class ProviderDispatch:
         if self.actor_headers and route.api is not None and exchange.caller is not None:
             headers += _actor(self.actor_headers, exchange.caller)
         return headers
+
+
+def _quoted(path: str) -> str:
+    """Paths repeat, so they are kept; but for long ones, of which a thousand would fill the memory."""
+    return _kept(path) if len(path) <= MAX_KEPT else quote(path, safe=PATH_SAFE)
+
+
+@lru_cache(maxsize=1024)
+def _kept(path: str) -> str:
+    return quote(path, safe=PATH_SAFE)
 
 
 def _credential(provider: Provider, kind: str | None, headers: Headers) -> Credential | None:
