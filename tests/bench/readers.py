@@ -9,7 +9,6 @@ neighbours on the machine count for little.
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -18,6 +17,7 @@ from providers.anthropic.messages import MESSAGES
 from providers.base import Api
 from providers.openai.chat import CHAT_COMPLETIONS
 from providers.openai.responses import RESPONSES
+from tests.bench.machine import machine
 
 _CHUNK_BYTES: Final = 16 * 1024
 _ROUNDS: Final = 5
@@ -140,7 +140,8 @@ def _request_us(api: Api, body: bytes) -> float:
 
 
 def main(events: int = 20_000) -> None:
-    print(f"readers on {platform.python_implementation()} {platform.python_version()}, {platform.machine()}")
+    print(f"readers: {machine()}")
+    print(f"answers of {events:,} events, CPU time of one core, the best of {_ROUNDS} rounds")
     print(f"{'API':18}{'16 KiB chunks':>16}{'CRLF':>12}{'one event each':>18}{'request':>22}")
     for api, answer, history in (
         (MESSAGES, _messages, "messages"),
