@@ -167,6 +167,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     request_stream_usage: Annotated[
         bool, SWITCH, Help("ask for token usage where a client's stream did not")
     ] = True
+    merge_chunks: Annotated[
+        bool,
+        SWITCH,
+        Help("under another server than serve's: send chunks that arrived together as one, which costs less"),
+    ] = False
     upstream_transport: Annotated[
         Literal["aiohttp", "httpx"], choice("aiohttp", "httpx"), Help("what speaks to providers")
     ] = "aiohttp"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from typing import Final
 
 YOUNG: Final = 10_000
@@ -29,4 +30,5 @@ def tune() -> None:
     logging.logProcesses = False
     logging.logMultiprocessing = False
     logging.logThreads = False
-    logging.logAsyncioTasks = False  # Python 3.12 and newer
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False

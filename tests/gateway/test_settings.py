@@ -118,6 +118,7 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "client_left": ("drain", "drain"),
     "client_left_drain_timeout": ("5s", 5),
     "request_stream_usage": ("false", False),
+    "merge_chunks": ("true", True),
     "upstream_transport": ("httpx", "httpx"),
     "extra_routes": ("openai=/files", {"openai": ("/files",)}),
     "bedrock_beta_flags": ("a,b=opus-4-5", {"a": (), "b": ("opus-4-5",)}),
