@@ -32,6 +32,7 @@ from gateway.from_settings import (
     upstream_from,
     warnings_for,
 )
+from gateway.health import Health, is_health
 from gateway.parts import Parts
 from gateway.provider_keys import ProviderKeys
 from gateway.reload import needing_restart, with_reloaded
@@ -73,10 +74,12 @@ def create_app(
     transport: httpx.AsyncBaseTransport | None = None,
     layers: Sequence[Layer] = LAYERS,
     chat_tools: Sequence[Tool] = (),
+    is_guest: bool = False,
 ) -> Gateway:
     """The gateway as `settings` describe it. Raises `SettingsError` or `StackError`, one sentence each.
 
-    `chat_tools` are what the turns of chats may call, where `chat_enabled` is on.
+    `chat_tools` are what the turns of chats may call, where `chat_enabled` is on. A guest works on a database that is
+    another's, such as a server's with settings of its own: it deletes no records and changes no provider's row.
     """
     try:
         return Gateway(
@@ -86,6 +89,7 @@ def create_app(
             transport=transport,
             layers=layers,
             chat_tools=chat_tools,
+            is_guest=is_guest,
         )
     except (SettingsError, StackError):
         raise
@@ -105,9 +109,11 @@ class Gateway:
         transport: httpx.AsyncBaseTransport | None,
         layers: Sequence[Layer],
         chat_tools: Sequence[Tool],
+        is_guest: bool,
     ) -> None:
         self.settings = settings
         self.options = options = settings.gateway
+        self._is_guest = is_guest
         self._own_transport: httpx.AsyncBaseTransport | None = None
         if transport is None:
             transport = self._own_transport = transport_from(options)
@@ -116,7 +122,8 @@ class Gateway:
         if store is None:
             self.database = database_from(options)
             store = store_on(self.database)
-            self.retention = Retention(self.database, keep_s=options.retention_s)
+            if not is_guest:
+                self.retention = Retention(self.database, keep_s=options.retention_s)
         elif authenticator is None and options.auth == "database":
             self.database = database_from(options)
         self.provider_rows: AiProviderRows | None = None
@@ -139,7 +146,9 @@ class Gateway:
         self._requests = RunningRequests()
         # Weakly: a signer that a reload has replaced goes with the last request that signs with it.
         self._signers: weakref.WeakSet[Signer] = weakref.WeakSet()
+        self._health = Health(self.troubles)
         self._running = False
+        self._leaving = False
         self._stopping = False
 
     def _add_chat(self, tools: Sequence[Tool], *, keys_elsewhere: bool) -> None:
@@ -180,6 +189,8 @@ class Gateway:
             await self._lifespan_router(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._lifespan_router.not_found(scope, receive, send)
+        elif is_health(scope):
+            await self._health(scope, receive, send)
         elif self._running:
             self._requests.add()
             try:
@@ -197,9 +208,24 @@ class Gateway:
         """Who knows the callers."""
         return self._authenticator
 
+    def troubles(self) -> list[str]:
+        """Why no requests should be sent here, in words for anybody; none when it is ready."""
+        if not self._running:
+            return ["not running"]
+        reasons = ["shutting down"] if self._leaving else []
+        if self.options.enabled and not any(provider.enabled for provider in self._registry):
+            reasons.append("no provider is configured and enabled")
+        if self.options.journal_full == "refuse" and (refusal := self.journal.refusal()):
+            reasons.append(f"records are not taken: {refusal}")
+        return reasons
+
+    def leave(self) -> None:
+        """From now on it says that it isn't ready; requests that come all the same are served."""
+        self._leaving = True
+
     def refuse_new_requests(self) -> None:
         """From now on a new request gets 503 with `Retry-After`; those that are running go on, and so do turns."""
-        self._stopping = True
+        self._leaving = self._stopping = True
         if self.chat is not None:
             self.chat.refuse_new_messages()
 
@@ -217,8 +243,7 @@ class Gateway:
                 if part is not None:
                     stack.push_async_callback(part.close)
                     await part.open()
-            if self.provider_rows is not None:
-                await self.provider_rows.seed(self.options.providers)
+            await self._write_providers()
             await self.open_signers(stack)
             for layer in closable(self._pipeline):
                 stack.push_async_callback(asyncio.to_thread, layer.close)
@@ -232,7 +257,7 @@ class Gateway:
                 self.retention.start()
                 stack.push_async_callback(self.retention.stop)
             self._warn()
-            self._running, self._stopping = True, False
+            self._running, self._leaving, self._stopping = True, False, False
             try:
                 async with contextlib.nullcontext() if self.chat is None else self.chat.running():
                     yield
@@ -265,11 +290,18 @@ class Gateway:
 
     async def _seed_again(self) -> None:
         """A database that is away keeps no provider from being changed; until it is back, chats get its error."""
-        if self.provider_rows is not None:
-            try:
-                await self.provider_rows.seed(self.options.providers)
-            except StoreError as error:
-                log.warning("the rows of the providers are written later: %s", error)
+        try:
+            await self._write_providers()
+        except StoreError as error:
+            log.warning("the rows of the providers are written later: %s", error)
+
+    async def _write_providers(self) -> None:
+        if self.provider_rows is None:
+            return
+        if self._is_guest:
+            await self.provider_rows.add_missing(self.options.providers)
+        else:
+            await self.provider_rows.seed(self.options.providers)
 
     async def open_signers(self, stack: contextlib.AsyncExitStack) -> None:
         """Instances on Bedrock need AWS keys. Raises `SettingsError` where there are none, and the start ends."""
@@ -300,7 +332,7 @@ class Gateway:
         return self._pipeline
 
     def _warn(self) -> None:
-        for sentence in warnings_for(self.settings, own_store=self.retention is not None):
+        for sentence in warnings_for(self.settings, own_store=self.retention is not None or self._is_guest):
             log.warning("%s", sentence)
 
 

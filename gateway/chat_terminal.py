@@ -52,7 +52,7 @@ class Wish(NamedTuple):
 
 def run(settings: Settings, token: Secret, wish: Wish) -> int:
     """The exit status. `settings` have the chat service on. Raises `SettingsError`, `StoreError`, `OSError`."""
-    app = create_app(settings)
+    app = create_app(settings, is_guest=True)
     if app.chat is None:
         raise SettingsError("the chat service is off")
     try:

@@ -5,7 +5,7 @@ A host that has its own users and settings puts the same parts together as it li
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -45,7 +45,7 @@ def chat_service_of(
         ends=Ends(gateway=gateway, direct=direct),
         allow_byok=lambda: gateway.options.allow_byok,
         user_keys=gateway.provider_keys,
-        central_keys=lambda provider_name: _central_key(gateway.options, provider_name),
+        central_keys=lambda provider_name: _central_keys(gateway.options, provider_name),
     )
     return ChatService(
         store=ChatStore(
@@ -75,6 +75,5 @@ def _mode(options: GatewayOptions) -> Mode:
     return mode_of(gateway_enabled=options.enabled, chat_routing_enabled=options.chat_routing_enabled)
 
 
-def _central_key(options: GatewayOptions, provider_name: str) -> Secret | None:
-    keys = next((one.keys for one in options.providers if one.name == provider_name), ())
-    return keys[0] if keys else None
+def _central_keys(options: GatewayOptions, provider_name: str) -> Sequence[Secret]:
+    return next((one.keys for one in options.providers if one.name == provider_name), ())

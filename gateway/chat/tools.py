@@ -85,20 +85,27 @@ class ToolBox:
             return _failed(call, f"there is no tool {call.name!r}")
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError):
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError, RecursionError):
             return _failed(call, "the arguments are not a JSON object")
         try:
-            output = await tool.run(turn, arguments)
+            output = _output(await tool.run(turn, arguments))
         except ToolError as error:
             return _failed(call, str(error))
         except Exception as error:
             log.exception("the tool %s failed", tool.name)
             return _failed(call, f"the tool failed: {type(error).__name__}")
-        if isinstance(output, str):
-            output = Output(content=output)
         return ToolResult(
             call_id=call.call_id, name=call.name, content=output.content[:MAX_RESULT], images=output.images
         )
+
+
+def _output(given: object) -> Output:
+    """Raises `TypeError` for what no tool may give."""
+    if isinstance(given, Output):
+        return given
+    if isinstance(given, str):
+        return Output(content=given)
+    raise TypeError(f"a tool gives a str or an Output, not {type(given).__name__}")
 
 
 def _failed(call: ToolCall, why: str) -> ToolResult:

@@ -2,11 +2,13 @@
 
 The SDK gets a placeholder, because it wants something. What really goes out is put in by the transport, on the message
 itself: so no client, request, response or error object holds the user's key, and no debug log of an SDK can print it.
-Everything here shows `<redacted>`, however it is asked.
+Everything here shows `<redacted>`, however it is asked. A key that a provider quotes in its error is taken out by
+`redacted`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from providers.base import BEARER, X_API_KEY, Headers, Slot
@@ -16,6 +18,9 @@ PLACEHOLDER: Final = "placeholder-the-gateway-decides"
 """Satisfies an SDK that insists on a key. The gateway strips it; no provider sees it."""
 
 REDACTED: Final = "<redacted>"
+
+MIN_BEGINNING: Final = 8
+"""Characters of a secret that tell more of it than which vendor's it is."""
 
 _AUTHENTICATING: Final = frozenset({BEARER.header, X_API_KEY.header})
 
@@ -73,3 +78,22 @@ def without_credentials(headers: Headers) -> Headers:
 def slot_of(provider_type: str) -> Slot:
     """Where a user's own key stands: in `X-Api-Key` for Anthropic's format, else it is a bearer."""
     return X_API_KEY if provider_type in ("anthropic", "bedrock") else BEARER
+
+
+def redacted(text: str, secrets: Iterable[Secret]) -> str:
+    """`text` without any of `secrets`, also where it was cut in the middle of one."""
+    for secret in secrets:
+        value = secret.reveal_secret_value()
+        if value:
+            text = text.replace(value, REDACTED)
+            text = _without_beginning(text, value)
+    return text
+
+
+def _without_beginning(text: str, value: str) -> str:
+    """Of `value`, when the text ends with enough of it to be of use to somebody."""
+    bare = text.removesuffix("\u2026")
+    for length in range(len(value) - 1, MIN_BEGINNING - 1, -1):
+        if bare.endswith(value[:length]):
+            return bare[:-length] + REDACTED + text[len(bare) :]
+    return text

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
 from gateway.ai_providers import AiProvider
+from gateway.chat.content import ModelError
 from gateway.chat.routing.build import Ends, Model, build_model
-from gateway.chat.routing.credentials import Delegated
+from gateway.chat.routing.credentials import Delegated, redacted
 from gateway.chat.routing.errors import (
     ActiveKeyMissing,
     ProviderDisabled,
@@ -49,7 +50,7 @@ class ModelRouting:
         ends: Ends,
         allow_byok: Callable[[], bool] = lambda: True,
         user_keys: UserKeys | None = None,
-        central_keys: CentralKeys = lambda provider_name: None,
+        central_keys: CentralKeys = lambda provider_name: (),
     ) -> None:
         self._mode = mode
         self._providers = providers
@@ -64,11 +65,20 @@ class ModelRouting:
 
     @asynccontextmanager
     async def model(self, request: ModelRequest, options: ModelOptions) -> AsyncIterator[Model]:
-        """The model, for the block. Raises `RoutingError`, and `StoreError` while rows or keys can't be read."""
+        """The model, for the block. Raises `RoutingError`, and `StoreError` while rows or keys can't be read.
+
+        A `ModelError` of the block leaves it without the credentials that its provider may have quoted.
+        """
         route = await self.route(request, options)
+        secrets = self._secrets(route)
         model = build_model(request, route, options, ends=self._ends)
         try:
             yield model
+        except ModelError as error:
+            text = redacted(str(error), secrets)
+            if text == str(error):
+                raise
+            raise ModelError(text, status=error.status) from None
         finally:
             await model.aclose()
 
@@ -82,10 +92,16 @@ class ModelRouting:
         if mode == "gateway":
             return GatewayRoute(provider, user_key)
         # Bedrock's central credentials are the environment's own, which the SDK finds for itself.
-        key = user_key or (None if provider.type == "bedrock" else self._central_keys(provider.name))
+        central = () if provider.type == "bedrock" else self._central_keys(provider.name)
+        key = user_key or next(iter(central), None)
         return DirectRoute(
             provider, key and Delegated(key.reveal_secret_value()), key_is_users=user_key is not None
         )
+
+    def _secrets(self, route: ModelRoute) -> list[Secret]:
+        """What may authenticate a call on this route. Of central keys the gateway takes any."""
+        own = route.user_key if isinstance(route, GatewayRoute) else route.key
+        return [*self._central_keys(route.provider.name), *([own] if own else [])]
 
     async def _provider(self, name: str) -> AiProvider:
         if not name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -22,9 +23,9 @@ class UserKeys(Protocol):
 
 
 class CentralKeys(Protocol):
-    """The organisation's keys, for direct routes only: the first of the provider's, None where it has none."""
+    """The organisation's keys for a provider. A direct route takes the first; none of them goes into the other."""
 
-    def __call__(self, provider_name: str) -> Secret | None: ...
+    def __call__(self, provider_name: str) -> Sequence[Secret]: ...
 
 
 @dataclass(frozen=True, slots=True)

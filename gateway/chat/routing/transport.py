@@ -5,6 +5,7 @@ Both work on copies. The request that the SDK made, and shows in its errors and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from gateway.chat.routing.credentials import REDACTED
 from gateway.chat.routing.requests import HttpCall, RecordHttp
 from middleware.governance import CREDENTIAL_SLOTS
 from providers.base import Headers
+
+log = logging.getLogger("ai_gateway.chat")
 
 SHOWN: Final = frozenset(
     {"content-type", "content-length", "user-agent", "retry-after", "retry-after-ms", "request-id"}
@@ -45,7 +48,7 @@ class HeadersTransport(httpx2.AsyncBaseTransport):
 
 
 class RecordingTransport(httpx2.AsyncBaseTransport):
-    """Tells `record` of each exchange when its answer begins; an error of `record` is the caller's own."""
+    """Tells `record` of each exchange when its answer begins. Whatever `record` raises is logged and fails nothing."""
 
     def __init__(self, inner: Any, record: RecordHttp) -> None:
         self._inner = inner
@@ -53,26 +56,31 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response: httpx2.Response = await self._inner.handle_async_request(request)
-        self._record(
-            HttpCall(
-                request.method,
-                str(request.url.copy_with(userinfo=b"", query=None)),
-                _shown(request.headers.multi_items()),
-                response.status_code,
-                _shown(response.headers.multi_items()),
-            )
-        )
+        try:
+            self._record(_call(request, response))
+        except Exception:
+            log.exception("an HTTP exchange of a chat could not be recorded")
         return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
+def _call(request: httpx2.Request, response: httpx2.Response) -> HttpCall:
+    return HttpCall(
+        request.method,
+        str(request.url.copy_with(userinfo=b"", query=None)),
+        _shown(request.headers.multi_items()),
+        response.status_code,
+        _shown(response.headers.multi_items()),
+    )
+
+
 def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Those that are known to hold no secret are shown; of the others, the names."""
     return {
         name: value
-        if name.encode("latin-1") not in CREDENTIAL_SLOTS
+        if name.encode("latin-1", "replace") not in CREDENTIAL_SLOTS
         and (name in SHOWN or name.startswith(SHOWN_PREFIXES))
         else REDACTED
         for name, value in ((name.lower(), value) for name, value in headers)

@@ -84,7 +84,7 @@ def routing(
         ends=ends or Ends(gateway=app, direct=httpx2.MockTransport(lambda request: httpx2.Response(500))),
         allow_byok=lambda: byok,
         user_keys=keys,
-        central_keys=lambda name: CENTRAL,
+        central_keys=lambda name: [CENTRAL],
     )
 
 
