@@ -36,7 +36,14 @@ import uuid_utils
 from recorders import codec, segment
 from recorders.ages import Ages
 from recorders.durability import Durability, Fsync
-from recorders.journal import MEBIBYTE, Backlog, Batch, JournalFull, JournalUnusable
+from recorders.journal import (
+    MEBIBYTE,
+    USUAL_START_BYTES,
+    Backlog,
+    Batch,
+    JournalFull,
+    JournalUnusable,
+)
 from recorders.journal_folders import SPARE_SUFFIX, SUFFIX, WorkerFolder
 from recorders.journal_reader import JournalReader, Span
 from recorders.records import InterceptionStart, Record
@@ -291,6 +298,19 @@ class DiskJournal:
     def backlog(self) -> Backlog:
         age = self._ages.oldest_s(self._clock())
         return Backlog(self._waiting_records, self._waiting_bytes, age)
+
+    def refusal(self) -> str | None:
+        """Why a start would not be taken now, in words for anybody; None when it would be.
+
+        Asking makes it try for room again, as an append does: a worker that gets no requests notices it too.
+        """
+        if not self._usable:
+            return "the journal is not open"
+        try:
+            self._admit(USUAL_START_BYTES, starts=True)
+        except JournalFull as error:
+            return str(error).partition(":")[0]  # behind it stand the system's words, with a path
+        return None
 
     def listen(self, wake: Callable[[], None]) -> None:
         self._wake = wake

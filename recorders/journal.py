@@ -21,6 +21,8 @@ from recorders import codec
 from recorders.records import InterceptionStart, Record
 
 MEBIBYTE: Final = 1 << 20
+USUAL_START_BYTES: Final = 1024
+"""About what the start of an interception takes."""
 
 
 class JournalFull(Exception):
@@ -77,6 +79,10 @@ class Journal(Protocol):
 
     def backlog(self) -> Backlog: ...
 
+    def refusal(self) -> str | None:
+        """Why a start would not be taken now, in words for anybody; None when it would be."""
+        ...
+
     def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each append. One listener: the drain."""
         ...
@@ -128,7 +134,7 @@ class MemoryJournal:
         if not isinstance(record, InterceptionStart):
             limit += self._reserve_bytes
         if self._size_bytes + len(data) > limit:
-            raise JournalFull(f"{self._size_bytes} bytes of records are waiting, the limit is {limit}")
+            raise JournalFull(self._fullness(limit))
         self._entries.append(_Entry(data, self._clock()))
         self._size_bytes += len(data)
         self._wake()
@@ -151,6 +157,13 @@ class MemoryJournal:
     def backlog(self) -> Backlog:
         age = self._clock() - self._entries[0].appended_at if self._entries else 0.0
         return Backlog(len(self._entries), self._size_bytes, age)
+
+    def refusal(self) -> str | None:
+        full = self._size_bytes + USUAL_START_BYTES > self._max_bytes
+        return self._fullness(self._max_bytes) if full else None
+
+    def _fullness(self, limit: int) -> str:
+        return f"{self._size_bytes} bytes of records are waiting, the limit is {limit}"
 
     def listen(self, wake: Callable[[], None]) -> None:
         self._wake = wake

@@ -284,6 +284,28 @@ async def test_on_a_full_disk_starts_are_refused_while_what_follows_finds_room(
         assert await read_all(journal) == [samples.end(), samples.start("taken")]
 
 
+async def test_it_says_beforehand_that_a_start_would_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words that name no path; and asking again and again makes it find out that there is room again."""
+    now = [0.0]
+    async with opened(tmp_path, clock=lambda: now[0]) as journal:
+        assert journal.refusal() is None
+        with full_disk(monkeypatch):
+            journal._making.submit(lambda: None).result()  # the first spare is made
+            journal._spare = journal._making.submit(journal._make_spare)
+            journal._making.submit(lambda: None).result()
+            assert journal.refusal() == "no further file can be allocated for the journal"
+            journal._making.submit(lambda: None).result()  # tried again, in vain
+        now[0] = 2.0
+        assert journal.refusal() == "no further file can be allocated for the journal"
+        journal._making.submit(lambda: None).result()
+        assert journal.refusal() is None
+    assert journal.refusal() == "the journal is not open"
+    async with opened(tmp_path, max_bytes=100) as journal:
+        assert journal.refusal() == "0 bytes of records are waiting, the limit is 100"
+
+
 async def test_an_entry_that_the_disk_takes_only_in_part_is_refused_and_spoils_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

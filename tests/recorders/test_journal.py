@@ -128,6 +128,17 @@ def test_the_backlog_tells_how_much_waits_and_for_how_long() -> None:
     assert journal.backlog() == Backlog(2, size, 7.5)
 
 
+def test_it_says_beforehand_that_a_start_would_be_refused() -> None:
+    """For whoever decides where to send requests; asking changes nothing."""
+    assert MemoryJournal().refusal() is None
+    journal = MemoryJournal(max_bytes=2000)
+    journal.append(samples.prompt(prompt="x" * 1500))
+    size = journal.backlog().size_bytes
+    assert journal.refusal() == f"{size} bytes of records are waiting, the limit is 2000"
+    journal.commit(1)
+    assert journal.refusal() is None
+
+
 def test_the_listener_is_told_of_each_append() -> None:
     """Nobody has to look again and again whether there is something."""
     journal = MemoryJournal()
