@@ -27,8 +27,8 @@ from typing import TypeAlias
 import msgspec
 
 from tests.bench import callgrind
+from tests.bench.conditions import machine
 from tests.bench.counted import BATCHES, MARKER, REQUESTS
-from tests.bench.machine import machine
 
 KEPT = Path(__file__).with_suffix(".json")
 ALLOWED = 1.05

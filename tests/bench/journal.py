@@ -27,9 +27,9 @@ from recorders import codec
 from recorders.disk_journal import DiskJournal
 from recorders.durability import Fsync
 from recorders.records import InterceptionEnd, InterceptionStart, Record
+from tests.bench.conditions import machine
 from tests.bench.drain import records
 from tests.bench.event_loop import run
-from tests.bench.machine import machine
 
 RECORDS_OF_A_TURN = 7
 BATCH_RECORDS = 1_024

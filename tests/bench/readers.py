@@ -17,7 +17,7 @@ from providers.anthropic.messages import MESSAGES
 from providers.base import Api
 from providers.openai.chat import CHAT_COMPLETIONS
 from providers.openai.responses import RESPONSES
-from tests.bench.machine import machine
+from tests.bench.conditions import machine
 
 _CHUNK_BYTES: Final = 16 * 1024
 _ROUNDS: Final = 5

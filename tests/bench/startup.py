@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import BinaryIO, NamedTuple
 
-from tests.bench.machine import machine
+from tests.bench.conditions import machine
 from tests.bench.targets import free_port
 
 COMMAND = (sys.executable, "-m", "gateway")
