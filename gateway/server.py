@@ -1,7 +1,8 @@
 """Runs the gateway under hypercorn, with uvloop where it is installed.
 
-One signal (SIGTERM or SIGINT) ends it in order: no new connections, running answers have `shutdown_grace_s` to end,
-then what is recorded is stored. A second signal ends it at once. SIGHUP reads the settings again (`gateway.reload`).
+One signal (SIGTERM or SIGINT) ends it in order: it isn't ready any more, and after `shutdown_delay_s` there are no new
+connections, running answers have `shutdown_grace_s` to end, then what is recorded is stored. A second signal ends it
+at once (`gateway.ending`). SIGHUP reads the settings again (`gateway.reload`).
 
 The listening socket is made here, so that an address that is taken is one clear sentence, and so that several workers
 share one: each is a process of its own that inherits the socket by its number.
@@ -12,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -26,6 +26,7 @@ from hypercorn.config import Config
 
 from gateway.chunked_stream import taking_chunks, write_chunks_together
 from gateway.connections import close_with_clients
+from gateway.ending import Ending
 from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup
 from gateway.settings import Settings
 from gateway.tuning import tune
@@ -118,14 +119,17 @@ async def serve(
 
     The lifespan is entered here and not by hypercorn, so that what goes wrong in it comes out as it was raised.
     """
-    stop = _stop_signal(app.refuse_new_requests)
+    ending = Ending(app)
+    ending.by_signals()
     if supervised:
-        _stop_with_supervisor(app.refuse_new_requests, stop)
+        ending.with_supervisor()
+    options = settings.gateway
     async with app.lifespan(), _reloading(reloader):
         host, port = listener.getsockname()[:2]
         tune()
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        await serve_until(_without_lifespan(app), listener, stop, grace_s=settings.gateway.shutdown_grace_s)
+        ending.delay_s = options.shutdown_delay_s
+        await serve_until(_without_lifespan(app), listener, ending.now, grace_s=options.shutdown_grace_s)
     log.info("stopped")
 
 
@@ -168,38 +172,6 @@ def _without_lifespan(app: ASGIApp) -> ASGIApp:
             await send({"type": f"lifespan.{phase}.complete"})
 
     return serving
-
-
-def _stop_signal(on_stop: Callable[[], None]) -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        log.info(
-            "%s: no new requests, running ones may end; once more ends at once", signal.Signals(number).name
-        )
-        on_stop()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
-
-
-def _stop_with_supervisor(on_stop: Callable[[], None], stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    pipe = sys.stdin.fileno()
-
-    def on_readable() -> None:
-        if not os.read(pipe, 1024):
-            loop.remove_reader(pipe)
-            log.warning("the supervisor is gone: no new requests, running ones may end")
-            on_stop()
-            stop.set()
-
-    loop.add_reader(pipe, on_readable)
 
 
 def supervise(command: Sequence[str], workers: int, listener: socket.socket) -> int:

@@ -218,6 +218,38 @@ async def test_a_stream_that_outlives_the_grace_is_cut_and_recorded(tmp_path: Pa
     assert status == 200
 
 
+async def test_it_says_that_it_is_not_ready_before_it_refuses_anything(tmp_path: Path) -> None:
+    """During the delay new connections and new requests are served, so that a load balancer loses none."""
+    reply = Reply(200, SSE, EVENTS)
+    async with gateway(tmp_path, reply, shutdown_delay="1h") as running, httpx.AsyncClient() as client:
+        root = running.url.removesuffix(f"{PREFIX}/anthropic")
+        assert (await client.get(f"{root}/readyz")).json() == {"ready": True}
+        running.process.signal(signal.SIGTERM)
+        await running.process.logged("SIGTERM: not ready; no new requests in 3600 s; once more ends at once")
+        said = await client.get(f"{root}/readyz")
+        assert (said.status_code, said.json()) == (503, {"ready": False, "reasons": ["shutting down"]})
+        assert (await client.get(f"{root}/healthz")).status_code == 200
+        await _whole(running)
+        running.process.signal(signal.SIGTERM)
+        assert await running.process.ended() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_after_the_delay_it_ends_in_order(tmp_path: Path, workers: int) -> None:
+    """A stream that began before lasts through the delay and the grace, and its record is in the database."""
+    gate = asyncio.Event()
+    reply = Reply(200, SSE, [EVENTS[0], gate, *EVENTS[1:]])
+    async with gateway(tmp_path, reply, shutdown_delay="50ms", workers=workers) as running:
+        async with running.stream() as arriving:
+            running.process.signal(signal.SIGTERM)
+            await running.process.logged_times("SIGTERM: no new requests, running ones may end", workers)
+            assert await _late(running) in (None, 503)
+            gate.set()
+            assert b"".join([chunk async for chunk in arriving]) == b"".join(EVENTS[1:])
+        assert await running.process.ended() == 0
+        assert running.interceptions() == [("completed", 200)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
     """Whoever asks twice means it: the status says by which signal."""
