@@ -27,28 +27,41 @@ from gateway.from_settings import (
     authenticator_from,
     database_from,
     journal_from,
+    metrics_from,
     registry_from,
     transport_from,
     upstream_from,
     warnings_for,
 )
 from gateway.health import Health, is_health
+from gateway.metrics.paths import is_metrics
 from gateway.parts import Parts
 from gateway.provider_keys import ProviderKeys
 from gateway.reload import needing_restart, with_reloaded
 from gateway.running import RunningRequests
 from gateway.settings import Settings
 from gateway.settings_error import SettingsError
-from gateway.stack import LAYERS, Layer, StackError, admitting_layers, closable, compose, outer_layers
+from gateway.stack import (
+    LAYERS,
+    Layer,
+    StackError,
+    admitting_layers,
+    closable,
+    compose,
+    outer_layers,
+    the_layer,
+)
+from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.errors import GatewayDisabled, ShuttingDown
 from middleware.exchange import DELEGATION_KEY
+from middleware.failover import FailoverMiddleware
 from providers.bedrock.provider import BedrockProvider
 from providers.bedrock.signer import KeysUnavailable, Signer
 from providers.registry import Registry
 from recorders.drain import Drain
 from recorders.log import structured_log
 from recorders.retention import Retention
-from recorders.sink import JournalSink
+from recorders.sink import JournalSink, Observer
 from recorders.stores.base import Store, StoreError
 from recorders.stores.database import Database
 from recorders.stores.urls import store_on
@@ -59,6 +72,7 @@ if TYPE_CHECKING:
 
     from gateway.chat.service import ChatService
     from gateway.chat.tools import Tool
+    from gateway.metrics.metrics import Metrics
     from middleware.auth import Authenticator
 
 log = logging.getLogger("ai_gateway")
@@ -163,10 +177,13 @@ class Gateway:
     def _compose(self, layers: Sequence[Layer], transport: httpx.AsyncBaseTransport) -> None:
         """The pipeline, the management API behind the layers that learn who is calling, and the answer at shutdown."""
         options = self.options
-        observers = [structured_log] if options.structured_logging else []
+        metrics = self.metrics = None if self._is_guest else metrics_from(self.settings)
+        observers: list[Observer] = [structured_log] if options.structured_logging else []
+        if metrics is not None:
+            observers.append(metrics.records)
         sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
         registry = self._registry = registry_from(options)
-        parts = Parts(options, registry, self._authenticator, sink)
+        parts = Parts(options, registry, self._authenticator, sink, metrics)
         outer, admitting = outer_layers(layers), admitting_layers(layers)
         self._shutting_down = compose(outer, _refuse, parts)
         self._management: ASGIApp | None = None
@@ -183,6 +200,27 @@ class Gateway:
             from gateway.chat.api import chat_api  # noqa: PLC0415
 
             self._chats = compose(admitting, chat_api(self.chat), parts)
+        self._metrics_app: ASGIApp | None = None
+        if metrics is not None:
+            self._add_metrics(metrics, sink)
+
+    def _add_metrics(self, metrics: Metrics, sink: JournalSink) -> None:
+        from gateway.metrics.exposition import metrics_app  # noqa: PLC0415 - for those who count
+        from gateway.metrics.readings import Sources  # noqa: PLC0415
+
+        metrics.read_from(
+            Sources(
+                journal=self.journal,
+                drain=self.drain,
+                sink=sink,
+                registry=self._registry,
+                retention=self.retention,
+                breaker=the_layer(CircuitBreakerMiddleware, self._pipeline),
+                failover=the_layer(FailoverMiddleware, self._pipeline),
+            )
+        )
+        if self.options.metrics_route:
+            self._metrics_app = metrics_app(metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -191,6 +229,8 @@ class Gateway:
             await self._lifespan_router.not_found(scope, receive, send)
         elif is_health(scope):
             await self._health(scope, receive, send)
+        elif self._metrics_app is not None and is_metrics(scope):
+            await self._metrics_app(scope, receive, send)
         elif self._running:
             self._requests.add()
             try:
@@ -256,6 +296,8 @@ class Gateway:
             if self.retention is not None:
                 self.retention.start()
                 stack.push_async_callback(self.retention.stop)
+            if self.metrics is not None:
+                await stack.enter_async_context(self.metrics.running())
             self._warn()
             self._running, self._leaving, self._stopping = True, False, False
             try:
@@ -332,7 +374,9 @@ class Gateway:
         return self._pipeline
 
     def _warn(self) -> None:
-        for sentence in warnings_for(self.settings, own_store=self.retention is not None or self._is_guest):
+        if self._is_guest:
+            return  # they are for who operates a server
+        for sentence in warnings_for(self.settings, own_store=self.retention is not None):
             log.warning("%s", sentence)
 
 

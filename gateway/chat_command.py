@@ -98,7 +98,8 @@ def _check(args: argparse.Namespace, options: GatewayOptions) -> None:
         raise SettingsError(
             f"no model is chosen: pass --model {one}/MODEL, or set chat_model{known}"
             if names
-            else "no provider is configured, so there is no model to talk with: see --help"
+            else "no provider is configured, so there is no model to talk with: pass --ai-gateway-openai-key-file or "
+            "--ai-gateway-anthropic-key-file, or set AI_GATEWAY_PROVIDER_0_TYPE and AI_GATEWAY_PROVIDER_0_KEY"
         )
     if (provider := model.partition("/")[0]) not in names:
         known = ", ".join(names) or "none"
@@ -135,7 +136,9 @@ def _token(args: argparse.Namespace, variables: TerminalVariables) -> Secret:
             text = ""
         if text:
             return Secret(text)
-    raise SettingsError("no gateway token: set GATEWAY_TOKEN, or name a file with --token-file")
+    raise SettingsError(
+        "no gateway token: set GATEWAY_TOKEN, or name a file with --token-file (`ai-gateway keys create` makes one)"
+    )
 
 
 def _level(settings: Settings) -> int:

@@ -60,7 +60,7 @@ def run(settings: Settings, token: Secret, wish: Wish) -> int:
             caller = loop.run(app.authenticator.authenticate(token))
             return _fulfil(wish, loop, app.chat, caller)
     except Unauthorized:
-        return _fail("the gateway token is not accepted: it is wrong, or has ended")
+        return _fail("the gateway token is not accepted: it is wrong, has ended, or is of another database")
     except AuthorityUnreachable as error:
         return _fail(error.message)
     except (ChatError, RoutingError, UnknownChat) as error:

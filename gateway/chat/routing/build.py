@@ -17,7 +17,7 @@ import httpx2
 import openai
 
 from gateway.ai_providers import AiProvider
-from gateway.chat.routing.credentials import PLACEHOLDER, Carried, slot_of, without_credentials
+from gateway.chat.routing.credentials import PLACEHOLDER, Carried, slot_of
 from gateway.chat.routing.errors import (
     ActiveKeyMissing,
     ModelUnnamed,
@@ -140,8 +140,8 @@ def _direct(request: ModelRequest, route: DirectRoute, options: ModelOptions, en
     slot = slot_of(
         "openai" if provider.type == "bedrock" else provider.type
     )  # Bedrock's own keys are bearers
-    put = Carried(slot, route.key).put_on if route.key is not None else without_credentials
-    http = _http_client(ends.direct if ambient else HeadersTransport(ends.direct, put), options)
+    carried = None if route.key is None else Carried(slot, route.key)
+    http = _http_client(ends.direct if ambient else HeadersTransport(ends.direct, carried), options)
     headers = _headers(request, told={})  # which chat asks is no matter of the provider's
     client: Client
     if provider.type == "bedrock":

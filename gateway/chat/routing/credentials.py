@@ -41,15 +41,22 @@ class Delegated(Secret):
 class Carried:
     """The headers that authenticate a call: they replace whatever authenticates it already."""
 
-    __slots__ = ("__headers",)
+    __slots__ = ("__headers", "__value")
 
     def __init__(self, slot: Slot, secret: Secret, *more: tuple[bytes, bytes]) -> None:
+        self.__value = secret.reveal_secret_value().encode()
         self.__headers: Headers = [(slot.header, slot.value(secret)), *more]
 
     def put_on(self, headers: Headers) -> Headers:
         """`headers` (lower-case names) with these instead of any credential or of any header of the same name."""
         replaced = _AUTHENTICATING | {name for name, _ in self.__headers}
         return [pair for pair in headers if pair[0] not in replaced] + self.__headers
+
+    def taken_out(self, headers: Headers) -> Headers:
+        """`headers` of an answer without the credential, wherever it stands in them."""
+        if not self.__value:
+            return headers
+        return [(name, value.replace(self.__value, REDACTED.encode())) for name, value in headers]
 
     def __repr__(self) -> str:
         return REDACTED

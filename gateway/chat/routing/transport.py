@@ -6,15 +6,14 @@ Both work on copies. The request that the SDK made, and shows in its errors and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import httpx2
 
-from gateway.chat.routing.credentials import REDACTED
+from gateway.chat.routing.credentials import REDACTED, Carried, without_credentials
 from gateway.chat.routing.requests import HttpCall, RecordHttp
 from middleware.governance import CREDENTIAL_SLOTS
-from providers.base import Headers
 
 log = logging.getLogger("ai_gateway.chat")
 
@@ -25,23 +24,30 @@ SHOWN_PREFIXES: Final = ("x-coder-", "x-request-", "x-ratelimit-", "anthropic-",
 
 
 class HeadersTransport(httpx2.AsyncBaseTransport):
-    """Sends each request with the headers that `put` makes of its own (lower-case names)."""
+    """Sends each request with what is `carried` instead of what authenticates it, or without either.
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, put: Callable[[Headers], Headers]) -> None:
+    Providers have been seen to echo a credential in a header, and SDKs log headers: it doesn't get that far.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, carried: Carried | None) -> None:
         self._inner = inner
-        self._put = put
+        self._carried = carried
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        headers = self._put([(name.lower(), value) for name, value in request.headers.raw])
-        return await self._inner.handle_async_request(
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        put = without_credentials if self._carried is None else self._carried.put_on
+        response = await self._inner.handle_async_request(
             httpx2.Request(
                 request.method,
                 request.url,
-                headers=headers,
+                headers=put(headers),
                 stream=request.stream,
                 extensions=request.extensions,
             )
         )
+        if self._carried is not None:
+            response.headers = httpx2.Headers(self._carried.taken_out(response.headers.raw))
+        return response
 
     async def aclose(self) -> None:
         """Nothing to close: the transport inside belongs to whoever made it, and others use it."""
