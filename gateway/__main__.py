@@ -9,6 +9,7 @@
     ai-gateway session ID         one session: prompts, tools, tokens
     ai-gateway chat               talk with a model in the terminal
     ai-gateway purge              delete old records
+    ai-gateway health             ask whether a running gateway is ready
     ai-gateway config show        the effective settings, and where each came from
 
 Exit status: 0; 1 when something asked for can't be done; 2 when the command line or the settings are wrong. Errors
@@ -18,8 +19,9 @@ are one sentence on standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,6 +30,7 @@ from gateway import (
     chat_command,
     config_show,
     demo,
+    health_command,
     provider_key_commands,
     purge_command,
     server,
@@ -93,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     _add(commands, "demo", _demo, flags, "run the gateway with a user, a key and a provider in the box")
     purge_command.add_command(commands, flags=flags)
+    health_command.add_command(commands, flags=flags)
     config = commands.add_parser("config", help="what is configured")
     config_commands = config.add_subparsers(required=True, metavar="COMMAND")
     _add(config_commands, "show", _config_show, flags, "the effective settings, and where each came from")
@@ -121,8 +125,9 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
     if settings.workers > 1 and args.listen_fd is None:
         # What can't work is refused once, here, and not by each worker for ever.
         server.run(partial(server.try_out, create_app(settings)))
-        with server.listen(settings.host, settings.port) as listener:
-            return server.supervise(server.worker_command(argv), settings.workers, listener)
+        with server.listen(settings.host, settings.port) as listener, _shared_metrics(settings) as on_end:
+            command = server.worker_command(argv)
+            return server.supervise(command, settings.workers, listener, on_end=on_end)
     app = create_app(settings)
     reloader = Reloader(
         app,
@@ -133,6 +138,18 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
         supervised = args.listen_fd is not None
         server.run(partial(server.serve, app, settings, listener, supervised=supervised, reloader=reloader))
     return 0
+
+
+@contextlib.contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[Callable[[int], None]]:
+    """What the workers count is told as one; what is yielded wants to hear of each that has ended."""
+    if not settings.metrics_address and not settings.gateway.metrics_route:
+        yield lambda pid: None
+        return
+    from gateway.metrics.workers import shared_metrics  # noqa: PLC0415 - for those who count
+
+    with shared_metrics(settings.metrics_address) as forget:
+        yield forget
 
 
 def _demo(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
