@@ -19,9 +19,8 @@ are one sentence on standard error.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -125,9 +124,8 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
     if settings.workers > 1 and args.listen_fd is None:
         # What can't work is refused once, here, and not by each worker for ever.
         server.run(partial(server.try_out, create_app(settings)))
-        with server.listen(settings.host, settings.port) as listener, _shared_metrics(settings) as on_end:
-            command = server.worker_command(argv)
-            return server.supervise(command, settings.workers, listener, on_end=on_end)
+        with server.listen(settings.host, settings.port) as listener:
+            return server.supervise(server.worker_command(argv), settings.workers, listener)
     app = create_app(settings)
     reloader = Reloader(
         app,
@@ -138,18 +136,6 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
         supervised = args.listen_fd is not None
         server.run(partial(server.serve, app, settings, listener, supervised=supervised, reloader=reloader))
     return 0
-
-
-@contextlib.contextmanager
-def _shared_metrics(settings: Settings) -> Iterator[Callable[[int], None]]:
-    """What the workers count is told as one; what is yielded wants to hear of each that has ended."""
-    if not settings.metrics_address and not settings.gateway.metrics_route:
-        yield lambda pid: None
-        return
-    from gateway.metrics.workers import shared_metrics  # noqa: PLC0415 - for those who count
-
-    with shared_metrics(settings.metrics_address) as forget:
-        yield forget
 
 
 def _demo(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
