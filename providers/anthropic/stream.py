@@ -4,8 +4,9 @@ Tool input and thinking come in pieces and are told when their block ends. Usage
 each field it has replaces the one of `message_start`, and the result is told once. What a cut leaves open is told at
 `close` as far as it came, a tool call with `truncated` in its metadata.
 
-Most events are deltas of text. Their beginning, up to the delta's type, is the same again and again, so it is
-learned, and an event that begins with it is passed over without being decoded.
+Most events are deltas. Their beginning is the same again and again, so it is learned: of one of text, up to the delta's
+type, and an event that begins with it is passed over without being decoded; of one of thinking or tool input, up to the
+piece itself, and of an event that begins with it that piece alone is decoded.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ _DULL: Final = re.compile(
     rb'\s*"index"\s*:\s*\d{1,9}\s*,\s*"delta"\s*:\s*\{\s*'
     rb'"type"\s*:\s*"(?:text_delta|signature_delta|citations_delta)"'
 )
+_PIECE: Final = re.compile(
+    rb'(?:event: ?content_block_delta\n)?data: ?\{\s*"type"\s*:\s*"content_block_delta"\s*,'
+    rb'\s*"index"\s*:\s*\d{1,9}\s*,\s*"delta"\s*:\s*\{\s*'
+    rb'"type"\s*:\s*"(?:thinking_delta|input_json_delta)"\s*,\s*"(?:thinking|partial_json)"\s*:\s*(?=")'
+)
+_BEHIND_PIECE: Final = b'"}}'
+_TEXT: Final = msgspec.json.Decoder(str)
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -66,6 +74,8 @@ class MessageEvents:
         self.complete = False
         self._flaws = flaws
         self._dull: tuple[bytes, ...] = ()
+        self._before_piece: tuple[bytes, ...] = ()
+        self._piece_of = 0
         self._open: dict[int, tuple[Block, Fragments]] = {}
         self._room = Room(max_held_bytes)
         self._counts: Counts = {}
@@ -78,6 +88,8 @@ class MessageEvents:
         if dull := _DULL.match(event):
             self._dull = (dull.group(),)
             return
+        if event.startswith(self._before_piece) and self._read_piece(event):
+            return
         data = data_of(event)
         if not data:
             return
@@ -85,6 +97,8 @@ class MessageEvents:
         match told.type or name_of(event).decode("utf-8", "replace"):
             case "content_block_delta":
                 self._extend(told)
+                if before := _PIECE.match(event):
+                    self._before_piece, self._piece_of = (before.group(),), told.index
             case "content_block_start":
                 self._start_block(told, len(data), facts)
             case "content_block_stop":
@@ -127,11 +141,24 @@ class MessageEvents:
         else:
             self._flaws.note("more content blocks were open than are kept; some were not recorded")
 
+    def _read_piece(self, event: bytes) -> bool:
+        """Whether the event is nothing but one more piece, which is added then."""
+        if not event.endswith(_BEHIND_PIECE):
+            return False
+        try:
+            piece = _TEXT.decode(event[len(self._before_piece[0]) : -2])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False  # more stands in it, or what only a lenient reader takes
+        self._add(self._piece_of, piece)
+        return True
+
     def _extend(self, event: _Event) -> None:
-        opened = self._open.get(event.index)
-        if opened is None or event.delta is None:
-            return
-        if not opened[1].add(event.delta.partial_json or event.delta.thinking or ""):
+        if event.delta is not None:
+            self._add(event.index, event.delta.partial_json or event.delta.thinking or "")
+
+    def _add(self, index: int, piece: str) -> None:
+        opened = self._open.get(index)
+        if opened is not None and not opened[1].add(piece):
             self._flaws.note("tool input or thinking was longer than what is kept, and is incomplete")
 
     def _end_block(self, index: int, facts: list[Fact], **metadata: str) -> None:

@@ -201,3 +201,50 @@ def test_the_number_of_open_blocks_is_bounded() -> None:
     facts = read(*(block("tool_use", index, id=str(index)) for index in range(2000)), reader=reader)
     assert len(facts) == 1024
     assert reader.flaws == ["more content blocks were open than are kept; some were not recorded"]
+
+
+def _delta(members: str, index: int = 0) -> bytes:
+    text = f'{{"type": "content_block_delta", "index": {index}, "delta": {{"type": "thinking_delta", {members}}}}}'
+    return f"event: content_block_delta\ndata: {text}\n\n".encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ('"thinking": "plain"', "plain"),
+        ('"thinking": ""', ""),
+        ('"thinking": "a \\"quoted\\" \\\\ word\\n\\u00e9\\ud83d\\ude00"', 'a "quoted" \\ word\né😀'),
+        ('"thinking": "more", "signature": "x"', "more"),
+        ('"thinking": "of", "thinking": "two"', "two"),
+        ('"thinking": "\\"}}"', '"}}'),
+        ('"thinking": null', ""),
+        ('"thinking": "half \\ud83d"', "half ?"),
+    ],
+)
+def test_a_piece_says_the_same_before_and_after_its_beginning_was_learned(members: str, text: str) -> None:
+    """What looks like the ones before may still hold more, or less, than one text."""
+    begin, learned = block("thinking"), _delta('"thinking": "first "')
+    (alone,) = read(
+        begin, _delta('"thinking": "x"', index=7), _delta(members), _delta('"thinking": "."'), end()
+    )
+    (after,) = read(begin, learned, _delta(members), _delta('"thinking": "."'), end())
+    assert isinstance(alone, Thought)
+    assert isinstance(after, Thought)
+    assert alone.content == f"{text}."
+    assert after.content == f"first {text}."
+
+
+def test_what_was_learned_of_one_block_is_not_taken_for_another() -> None:
+    """The index is part of the beginning."""
+    one, two = (block("thinking", index=index) for index in (0, 1))
+    facts = read(
+        one,
+        two,
+        _delta('"thinking": "a"'),
+        _delta('"thinking": "b"', index=1),
+        _delta('"thinking": "c"'),
+        _delta('"thinking": "d"', index=1),
+        end(0),
+        end(1),
+    )
+    assert [fact.content for fact in facts if isinstance(fact, Thought)] == ["ac", "bd"]
