@@ -1,16 +1,19 @@
 """`ai-gateway demo`: a gateway that can be tried at once.
 
 It runs on the configured database (SQLite by default), makes a user and a key that lasts a day, and prints lines to
-paste for curl, Claude Code and Codex. Providers are the configured ones; else those whose vendor variables
-(`OPENAI_API_KEY`, `ANTHROPIC_API_KEY`) are set; else the provider in the box, on a port of its own.
+paste for curl, Claude Code, Codex and a chat in the terminal. Providers are the configured ones; else those whose
+vendor variables (`OPENAI_API_KEY`, `ANTHROPIC_API_KEY`) are set; else the provider in the box, on a port of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
+import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,7 +22,7 @@ from gateway import server
 from gateway.accounts import Accounts, UnknownUser
 from gateway.app import create_app
 from gateway.demo_provider import MODEL, create_demo_provider
-from gateway.settings import Settings, vendor_providers
+from gateway.settings import GatewayOptions, Settings, vendor_providers
 from providers.options import ProviderOptions
 from providers.registry import PREFIXES
 from recorders.stores.urls import database_for
@@ -27,6 +30,8 @@ from recorders.stores.urls import database_for
 USER: Final = "demo"
 KEY_LIFETIME: Final = timedelta(days=1)
 VENDOR_MODELS: Final = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
+
+_END: Final = ["", "Ctrl-C ends it. What was asked is in the database.", ""]
 
 log = logging.getLogger("ai_gateway.demo")
 
@@ -44,7 +49,8 @@ async def run(settings: Settings) -> None:
         settings = msgspec.structs.replace(settings, gateway=gateway)
         token = await _make_key(settings)
         host, port = listener.getsockname()[:2]
-        print(_guide(f"http://{host}:{port}", token, tuple(providers), boxed=bool(boxed)), flush=True)  # noqa: T201
+        guide = _guide(f"http://{host}:{port}", token, tuple(providers), boxed=bool(boxed))
+        print("\n".join([*guide, *_chat_lines(settings.gateway, boxed), *_END]), flush=True)  # noqa: T201
         await server.serve(create_app(settings), settings, listener)
 
 
@@ -86,7 +92,7 @@ async def _make_key(settings: Settings) -> str:
         await database.close()
 
 
-def _guide(base: str, token: str, providers: tuple[ProviderOptions, ...], *, boxed: bool) -> str:
+def _guide(base: str, token: str, providers: tuple[ProviderOptions, ...], *, boxed: bool) -> list[str]:
     by_type = {provider.type: provider for provider in reversed(providers)}
     lines = [
         "",
@@ -102,7 +108,7 @@ def _guide(base: str, token: str, providers: tuple[ProviderOptions, ...], *, box
     if "anthropic" in by_type:
         url = f"{base}{PREFIXES[0]}/{by_type['anthropic'].name}"
         lines += _anthropic_lines(url, _model("anthropic", boxed=boxed))
-    return "\n".join([*lines, "", "Ctrl-C ends it. What was asked is in the database.", ""])
+    return lines
 
 
 def _model(kind: str, *, boxed: bool) -> str:
@@ -131,3 +137,22 @@ def _anthropic_lines(url: str, model: str) -> list[str]:
         f"  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=$GATEWAY_TOKEN \\",
         f'    ANTHROPIC_MODEL={model} CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1 claude -p "Hello"',
     ]
+
+
+def _chat_lines(options: GatewayOptions, boxed: str) -> list[str]:
+    """`ai-gateway chat` makes a gateway of its own from the settings, which don't know the provider in the box."""
+    command = f"{shlex.quote(_program())} chat --model"
+    if boxed:
+        url = f"AI_GATEWAY_PROVIDER_0_TYPE=openai AI_GATEWAY_PROVIDER_0_BASE_URL={boxed}/openai"
+        lines = [f"  {url} \\", f"    {command} openai/{MODEL}"]
+    elif options.chat_model:
+        lines = [f"  {command} {options.chat_model}"]
+    else:
+        return []
+    return ["", "  # a chat in the terminal, from this folder", *lines]
+
+
+def _program() -> str:
+    """As this process was called, so that it is found in the same way."""
+    program = sys.argv[0]
+    return program if Path(program).stem == "ai-gateway" else "ai-gateway"

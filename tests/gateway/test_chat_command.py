@@ -9,10 +9,11 @@ import logging
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,6 +158,24 @@ def test_without_the_gateway_the_provider_is_called_directly(command: Command, s
     assert turns(command.upstream)[0].header("x-api-key") == "sk-ant-fake-central-anthropic-key"
 
 
+def test_providers_of_a_server_on_the_same_database_stay_as_they_are(command: Command) -> None:
+    """The terminal may know fewer of them, or others."""
+    assert command("--once", "Hi", answers=(said("Hello"),)).status == 0
+    with closing(sqlite3.connect("data/ai-gateway.db")) as database, database:
+        database.execute("UPDATE ai_providers SET id = 'another', name = 'another'")
+    assert command("--once", "Hi", answers=(said("Hello"),)).status == 0
+    with closing(sqlite3.connect("data/ai-gateway.db")) as database:
+        rows = database.execute("SELECT name, enabled FROM ai_providers ORDER BY name").fetchall()
+    assert rows == [("another", 1), ("anthropic", 1)]
+
+
+def test_who_serves_is_not_warned_on_a_persons_terminal(command: Command) -> None:
+    """What an operator should know is in the server's log."""
+    command.variables["AI_GATEWAY_CHAT_MODEL"] = None
+
+    assert "WARNING" not in command("--list").err
+
+
 def test_a_turn_that_fails_is_status_1(command: Command) -> None:
     """With one line on why, and no answer."""
     outcome = command("--once", "Hi")
@@ -221,7 +240,11 @@ def test_a_token_that_is_not_accepted_is_one_sentence(command: Command) -> None:
 
     outcome = command("--once", "Hi")
 
-    assert outcome == (1, "", "ai-gateway: the gateway token is not accepted: it is wrong, or has ended\n")
+    assert outcome == (
+        1,
+        "",
+        "ai-gateway: the gateway token is not accepted: it is wrong, has ended, or is of another database\n",
+    )
 
 
 def test_the_token_may_stand_in_a_file_and_beats_the_variable(command: Command) -> None:
@@ -255,7 +278,8 @@ def test_a_person_without_a_token_is_asked_for_it(command: Command, monkeypatch:
     assert piped == (
         2,
         "",
-        "ai-gateway: no gateway token: set GATEWAY_TOKEN, or name a file with --token-file\n",
+        "ai-gateway: no gateway token: set GATEWAY_TOKEN, or name a file with --token-file (`ai-gateway keys create` "
+        "makes one)\n",
     )
 
 

@@ -6,6 +6,8 @@ import asyncio
 import shutil
 import signal
 import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,26 @@ async def test_the_printed_lines_work_when_they_are_pasted(tmp_path: Path) -> No
     async with command("demo", "--port", "0", folder=tmp_path) as process:
         base = (await process.printed(r"curl (http://127\.0\.0\.1:\d+)/"))[1]
         await process.logged(f"listening on {base}")
-        answer = await _paste("\n".join(_lines_for_curl(process)), tmp_path)
+        answer = await _paste("\n".join(_lines_from(process, "curl ")), tmp_path)
         assert "You asked: Hello" in answer
         process.signal(signal.SIGINT)
         assert await process.ended() == 0
     assert _prompts(tmp_path / "data" / "ai-gateway.db") == ["Hello"]
+
+
+async def test_the_printed_line_for_a_chat_works_while_the_demo_runs(tmp_path: Path) -> None:
+    """On the same database, with the provider in the box, which the settings don't know; and it may be a guest only."""
+    async with command("demo", "--port", "0", folder=tmp_path) as process:
+        await process.logged("listening on")
+        export, *chat = _lines_from(process, "AI_GATEWAY_PROVIDER_0_TYPE=")
+        line = "\n".join([export, *chat]).replace("ai-gateway chat", f"{sys.executable} -m gateway chat")
+        answer = await _paste(f"{line} --once 'Good day'", tmp_path)
+        assert "You asked: Good day" in answer
+        process.signal(signal.SIGINT)
+        assert await process.ended() == 0
+    assert _prompts(tmp_path / "data" / "ai-gateway.db") == ["Good day"]
+    with closing(sqlite3.connect(tmp_path / "data" / "ai-gateway.db")) as database:
+        assert database.execute("SELECT count(*) FROM ai_providers WHERE enabled").fetchone() == (2,)
 
 
 async def test_the_demo_shows_how_claude_code_and_codex_are_pointed_at_it(tmp_path: Path) -> None:
@@ -64,11 +81,11 @@ async def test_with_the_vendors_keys_in_the_environment_their_providers_are_used
     assert not any("claude" in line or "sk-fake" in line for line in [*process.out, *process.log])
 
 
-def _lines_for_curl(process: Process) -> list[str]:
-    """What a person would copy: the export, and the command up to the line that doesn't go on."""
+def _lines_from(process: Process, start: str) -> list[str]:
+    """What a person would copy: the export, and a command up to the line that doesn't go on."""
     lines = [line.strip() for line in process.out]
     export = next(line for line in lines if line.startswith("export "))
-    first = next(index for index, line in enumerate(lines) if line.startswith("curl "))
+    first = next(index for index, line in enumerate(lines) if line.startswith(start))
     last = next(index for index in range(first, len(lines)) if not lines[index].endswith("\\"))
     return [export, *lines[first : last + 1]]
 

@@ -49,6 +49,23 @@ async def test_a_start_and_a_reload_write_the_providers_down(database_url: str, 
         assert (await row(app, "copilot")).type == "copilot"
 
 
+async def test_a_guest_changes_nothing_of_a_server_on_the_same_database(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It adds what only it has; what it doesn't have stays on, and so do records that it would keep for less long."""
+    ours = ProviderOptions(type="openai", name="ours")
+    server = create_app(settings_at(database_url, tmp_path / "server", ours))
+    theirs = settings_at(database_url, tmp_path / "guest", ProviderOptions(type="copilot", name="theirs"))
+    guest = create_app(theirs, is_guest=True)
+    async with server.lifespan():
+        async with guest.lifespan():
+            assert guest.retention is None
+            assert (await row(guest, "theirs")).enabled
+            await guest.reload(theirs)
+        assert (await row(server, "ours")).enabled
+        assert server.retention is not None
+
+
 async def test_a_reload_without_the_database_is_made_up_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,6 +55,8 @@ async def _look(turn: Any, arguments: dict[str, Any]) -> str:
         raise ToolError("too bright")
     if arguments.get("at") == "the void":
         raise ZeroDivisionError("secret detail")
+    if arguments.get("at") == "nothing":
+        return None  # type: ignore[return-value]  # hosts have bugs
     return f"a cat, seen for {turn.owner_id} with {turn.api_key_id}"
 
 
@@ -167,6 +169,8 @@ async def test_a_turn_goes_on_until_the_model_calls_no_tool(stage: Stage) -> Non
     [
         (calls("look", '{"at": "the sun"}'), "too bright"),
         (calls("look", '{"at": "the void"}'), "the tool failed: ZeroDivisionError"),
+        (calls("look", '{"at": "nothing"}'), "the tool failed: TypeError"),
+        (calls("look", '{"at": ' + "[" * 100_000), "the arguments are not a JSON object"),
         (calls("look", "{not json"), "the arguments are not a JSON object"),
         (calls("look", "[1]"), "the arguments are not a JSON object"),
         (calls("fly", "{}"), "there is no tool 'fly'"),

@@ -29,7 +29,7 @@ from gateway.chat.routing import (
     ModelRequest,
     build_model,
 )
-from gateway.chat.routing.credentials import REDACTED, Carried, Delegated, slot_of
+from gateway.chat.routing.credentials import REDACTED, Carried, Delegated, redacted, slot_of
 from gateway.transport import GatewayTransport
 from middleware.exchange import DELEGATED_MARKER, GOVERNANCE_HEADER
 
@@ -179,3 +179,32 @@ async def test_a_debugger_is_told_of_each_exchange_without_what_authenticates_it
     assert call.request_headers["user-agent"].startswith("coder-agents/")
     assert call.response_headers["content-type"] == "application/json"
     assert CANARY not in repr(told)
+
+
+async def test_a_debugger_that_fails_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """It is in the log, and the answer is what it would have been."""
+
+    def record(call: HttpCall) -> None:
+        raise ZeroDivisionError("hunter2")
+
+    options = ModelOptions(active_api_key_id="key0000001", record_http=record)
+    model = build_model(REQUEST, DirectRoute(PROVIDER, SECRET, True), options, ends=ENDS)
+    with pytest.raises(openai.AuthenticationError):
+        await model.client.with_options(max_retries=0).models.list()  # type: ignore[union-attr]
+    assert "an HTTP exchange of a chat could not be recorded" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Incorrect key {CANARY}.", f"Incorrect key {REDACTED}."),
+        (f"{CANARY} {CANARY}", f"{REDACTED} {REDACTED}"),
+        (f"Incorrect key {CANARY[:-1]}\u2026", f"Incorrect key {REDACTED}\u2026"),
+        (f"Incorrect key {CANARY[:8]}", f"Incorrect key {REDACTED}"),
+        (f"Incorrect key {CANARY[:7]}", f"Incorrect key {CANARY[:7]}"),
+        ("Overloaded\u2026", "Overloaded\u2026"),
+    ],
+)
+def test_a_key_is_taken_out_of_what_a_provider_says(text: str, shown: str) -> None:
+    """Also one that was cut, but for the few characters that say which vendor's it is."""
+    assert redacted(text, [Delegated(""), SECRET]) == shown
