@@ -38,12 +38,14 @@ from gateway import (
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
 from gateway.reload import Reloader, hold_hangups
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, SettingsError, environment_with, load
 from gateway.stack import StackError
 from recorders.log import configure_logging
 from recorders.stores.base import StoreError
 
 if TYPE_CHECKING:
+    import socket
+
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Command: TypeAlias = Callable[[argparse.Namespace, Settings, Sequence[str]], int]
@@ -125,7 +127,7 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
         # What can't work is refused once, here, and not by each worker for ever.
         server.run(partial(server.try_out, create_app(settings)))
         with server.listen(settings.host, settings.port) as listener:
-            return server.supervise(server.worker_command(argv), settings.workers, listener)
+            return _supervise(settings, argv, listener)
     app = create_app(settings)
     reloader = Reloader(
         app,
@@ -136,6 +138,22 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
         supervised = args.listen_fd is not None
         server.run(partial(server.serve, app, settings, listener, supervised=supervised, reloader=reloader))
     return 0
+
+
+def _supervise(settings: Settings, argv: Sequence[str], listener: socket.socket) -> int:
+    command = server.worker_command(argv)
+    if not settings.metrics_address and not settings.gateway.metrics_route:
+        return server.supervise(command, settings.workers, listener)
+    from gateway.metrics.workers import shared_metrics  # noqa: PLC0415 - for those who count
+
+    with shared_metrics(settings.metrics_address) as shared:
+        return server.supervise(
+            command,
+            settings.workers,
+            listener,
+            environment=environment_with(shared.variables),
+            on_end=shared.forget,
+        )
 
 
 def _demo(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:

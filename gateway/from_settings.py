@@ -27,6 +27,7 @@ from recorders.stores.database import Database
 from recorders.stores.urls import database_for
 
 if TYPE_CHECKING:
+    from gateway.metrics.metrics import Metrics
     from middleware.auth import Authenticator
 
 JOURNAL_FILE_BYTES: Final = 16 * MEBIBYTE
@@ -55,6 +56,15 @@ def journal_from(options: GatewayOptions) -> Journal:
         interval_s=options.journal_fsync_interval_s,
         segment_bytes=min(JOURNAL_FILE_BYTES, max(max_bytes // 8, MEBIBYTE // 16)),
     )
+
+
+def metrics_from(settings: Settings) -> Metrics | None:
+    """None where nothing tells them: then nothing is counted."""
+    if not settings.metrics_address and not settings.gateway.metrics_route:
+        return None
+    from gateway.metrics.metrics import Metrics  # noqa: PLC0415 - prometheus-client is loaded by those who count
+
+    return Metrics(initiator=settings.gateway.metrics_initiator)
 
 
 def transport_from(options: GatewayOptions) -> httpx.AsyncBaseTransport:

@@ -130,6 +130,16 @@ def _http_url(raw: object) -> str:
     return text
 
 
+def _address(raw: object) -> str:
+    text = _text(raw)
+    if text and not (_ADDRESS.fullmatch(text) and int(text.rpartition(":")[2]) <= 65535):
+        raise Misfit("must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464")
+    return text
+
+
+_ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
+
+
 def _header_name(raw: object) -> str:
     name = _text(raw)
     if not is_token(name):
@@ -250,6 +260,7 @@ TIMEOUT: Final = Kind("duration", _timeout, format_duration)
 SIZE: Final = Kind("size", _size, format_size)
 MODEL: Final = Kind("model", _model)
 HTTP_URL: Final = Kind("url", _http_url)
+ADDRESS: Final = Kind("address", _address)
 HEADER_NAME: Final = Kind("header name", _header_name)
 DATABASE_URL: Final = Kind("database url", _database_url, _show_database_url, secret=True)
 SECRET: Final = Kind("secret", _secret, _show_secret, secret=True)

@@ -10,6 +10,7 @@ from middleware.errors import plain_error
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from gateway.metrics.metrics import Metrics
     from gateway.settings import GatewayOptions
     from middleware.auth import Authenticator
     from providers.registry import Registry
@@ -22,6 +23,8 @@ class Parts:
     registry: Registry
     authenticator: Authenticator
     sink: Sink
+    metrics: Metrics | None = None
+    """None: nothing is counted."""
 
     @property
     def actor_headers(self) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hypercorn.asyncio import serve as hypercorn_serve
@@ -124,7 +124,7 @@ async def serve(
     if supervised:
         ending.with_supervisor()
     options = settings.gateway
-    async with app.lifespan(), _reloading(reloader):
+    async with _metrics_served(app, reloader, supervised=supervised), app.lifespan(), _reloading(reloader):
         host, port = listener.getsockname()[:2]
         tune()
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -162,6 +162,26 @@ def _reloading(reloader: Reloader | None) -> contextlib.AbstractAsyncContextMana
     return reloader.running()
 
 
+@contextlib.asynccontextmanager
+async def _metrics_served(
+    app: Gateway, reloader: Reloader | None, *, supervised: bool
+) -> AsyncIterator[None]:
+    """Answer for metrics at an address of its own, where one is set; for a supervised process its supervisor does.
+
+    Around the lifespan, so that it answers also while the start or the end takes its time.
+    """
+    address = app.settings.metrics_address
+    if app.metrics is not None and reloader is not None:
+        app.metrics.read_reloads(reloader.reloads)
+    if app.metrics is None or not address or supervised:
+        yield
+        return
+    from gateway.metrics.exposition import read_on, served  # noqa: PLC0415 - for those who count
+
+    with served(address, app.metrics.registry, read_on(asyncio.get_running_loop(), app.metrics)):
+        yield
+
+
 def _without_lifespan(app: ASGIApp) -> ASGIApp:
     async def serving(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -174,16 +194,36 @@ def _without_lifespan(app: ASGIApp) -> ASGIApp:
     return serving
 
 
-def supervise(command: Sequence[str], workers: int, listener: socket.socket) -> int:
+def _nobody(pid: int) -> None:
+    """Nobody wants to know."""
+
+
+def supervise(
+    command: Sequence[str],
+    workers: int,
+    listener: socket.socket,
+    *,
+    environment: Mapping[str, str] | None = None,
+    on_end: Callable[[int], None] = _nobody,
+) -> int:
     """Run `workers` processes of `command` on the listener; replace one that dies; pass signals on. The exit status.
 
-    SIGHUP is passed on as well, once a worker that has just started can take it: it is born with the signal held.
+    `environment` is theirs; None: this one's. `on_end` hears the process ID of each that is replaced. SIGHUP is passed
+    on as well, once a worker that has just started can take it: it is born with the signal held.
     """
-    return _Supervisor(command, workers, listener).run()
+    return _Supervisor(command, workers, listener, environment, on_end).run()
 
 
 class _Supervisor:
-    def __init__(self, command: Sequence[str], workers: int, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        workers: int,
+        listener: socket.socket,
+        environment: Mapping[str, str] | None,
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._environment, self._on_end = environment, on_end
         self._command = [*command, "--listen-fd", str(listener.fileno())]
         self._listener = listener
         self._signals: list[int] = []
@@ -208,6 +248,7 @@ class _Supervisor:
         # the pipe: it ends with this process, however that ends.
         return subprocess.Popen(  # noqa: S603
             self._command,
+            env=self._environment,
             stdin=subprocess.PIPE,
             pass_fds=[self._listener.fileno()],
             start_new_session=True,
@@ -227,6 +268,7 @@ class _Supervisor:
         for place, process in enumerate(self._processes):
             if process.poll() is not None and not self._stopping:
                 log.error("worker %d ended with status %d; starting another", process.pid, process.returncode)
+                self._on_end(process.pid)
                 time.sleep(RESTART_DELAY_S)
                 self._processes[place] = self._start()
 

@@ -28,6 +28,7 @@ from gateway.instances import (
     options_of_instance,
 )
 from gateway.kinds import (
+    ADDRESS,
     DATABASE_URL,
     DURATION,
     ENCRYPTION_KEYS,
@@ -72,6 +73,10 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         Secret, EXPORT_HEADERS, Help("headers for the collector, such as authorization=...; by commas")
     ] = Secret("")
     trace_prompts: Annotated[bool, SWITCH, Help("put the last user prompt into traces")] = False
+    metrics_route: Annotated[
+        bool, SWITCH, Help("answer GET /metrics on the gateway's own port, to whoever asks")
+    ] = False
+    metrics_initiator: Annotated[bool, SWITCH, Help("tell users apart in metrics")] = False
     dump_dir: Annotated[
         str,
         TEXT,
@@ -227,6 +232,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         choice("debug", "info", "warning", "error"),
         Help("least level of the log's lines"),
     ] = "info"
+    metrics_address: Annotated[
+        str, ADDRESS, Help("address of a port that answers GET /metrics, such as 127.0.0.1:9464; empty: none")
+    ] = ""
     gateway: GatewayOptions = GatewayOptions()
     origins: Mapping[str, str] = {}
 
@@ -312,6 +320,11 @@ def _check(settings: Settings, given: Mapping[str, Given]) -> None:
         raise SettingsError(
             f"{given['auth'].place} asks for static, which needs static_token; set it or change auth"
         )
+
+
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and `variables`, for processes that it starts; `load` never asks."""
+    return {**os.environ, **variables}
 
 
 def vendor_providers(environ: Mapping[str, str] | None = None) -> tuple[ProviderOptions, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
@@ -26,6 +26,7 @@ from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
 from middleware.limits import LimitsMiddleware
+from middleware.metrics import MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
 from providers.circuit import CircuitRules
@@ -33,8 +34,12 @@ from providers.circuit import CircuitRules
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from gateway.metrics.metrics import Metrics
     from gateway.parts import Parts
     from gateway.settings import GatewayOptions
+
+
+LayerT = TypeVar("LayerT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,11 @@ CLIENT_SIDE: Final[tuple[Layer, ...]] = (
         TelemetryMiddleware,
         lambda app, p: TelemetryMiddleware(app),
         "outside auth: refused requests get an ID and a log line too",
+    ),
+    Layer(
+        MetricsMiddleware,
+        lambda app, p: MetricsMiddleware(app, meter=p.metrics.requests) if p.metrics else app,
+        "inside errors, whose refusals it sees as they are raised; outside auth: refused requests are counted too",
     ),
     Layer(
         AuthMiddleware,
@@ -125,7 +135,7 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
     ),
     Layer(
         CircuitBreakerMiddleware,
-        lambda app, p: _spared(app, p.options),
+        lambda app, p: _spared(app, p.options, p.metrics),
         "inside failover: each attempt is counted; outside bedrock and dump: a refused one is neither signed nor sent",
     ),
     Layer(
@@ -149,7 +159,7 @@ def _limited(app: ASGIApp, options: GatewayOptions) -> ASGIApp:
     return LimitsMiddleware(app, max_concurrency=options.max_concurrency, rate_limit=options.rate_limit)
 
 
-def _spared(app: ASGIApp, options: GatewayOptions) -> ASGIApp:
+def _spared(app: ASGIApp, options: GatewayOptions, metrics: Metrics | None) -> ASGIApp:
     if not options.circuit_breaker_enabled:
         return app
     rules = CircuitRules(
@@ -158,7 +168,9 @@ def _spared(app: ASGIApp, options: GatewayOptions) -> ASGIApp:
         timeout_s=options.circuit_breaker_timeout_s,
         max_requests=options.circuit_breaker_max_requests,
     )
-    return CircuitBreakerMiddleware(app, rules=rules)
+    if metrics is None:
+        return CircuitBreakerMiddleware(app, rules=rules)
+    return CircuitBreakerMiddleware(app, rules=rules, on_change=metrics.requests.circuit_changed)
 
 
 class StackError(ValueError):
@@ -210,7 +222,15 @@ def admitting_layers(layers: Sequence[Layer]) -> Sequence[Layer]:
 
 def closable(app: Any) -> Iterator[Any]:
     """The layers that have something to finish, such as files that are still being written."""
+    return (layer for layer in _chain(app) if hasattr(layer, "close"))
+
+
+def the_layer(kind: type[LayerT], app: Any) -> LayerT | None:
+    """The layer of that class among those that were composed, if it is there."""
+    return next((layer for layer in _chain(app) if isinstance(layer, kind)), None)
+
+
+def _chain(app: Any) -> Iterator[Any]:
     while app is not None:
-        if hasattr(app, "close"):
-            yield app
+        yield app
         app = getattr(app, "app", None)

@@ -15,6 +15,7 @@ from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
 from middleware.limits import LimitsMiddleware
+from middleware.metrics import MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
 from middleware.upstream import Upstream
@@ -31,6 +32,7 @@ __all__ = [
     "HeaderStripMiddleware",
     "InterceptionMiddleware",
     "LimitsMiddleware",
+    "MetricsMiddleware",
     "ProviderDispatch",
     "RouteMiddleware",
     "TelemetryMiddleware",

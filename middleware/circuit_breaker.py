@@ -27,7 +27,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -45,11 +45,15 @@ MAX_MODEL_CHARACTERS: Final = 128
 """A client may name a model of any length; the rest of a longer name makes no other circuit."""
 
 
+def _nobody(name: str, state: State) -> None:
+    """Nobody listens."""
+
+
 class CircuitBreakerMiddleware:
     """`rules` say when circuits change; `clock` counts seconds and never goes back.
 
     A circuit is kept from its first failure on. Beyond `max_circuits` the one that was used longest ago is forgotten,
-    which closes it.
+    which closes it. `on_change` hears of each change of state: the name of the circuit and its new state.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset({"attempt", "provider", "route", "facts"})
@@ -62,6 +66,7 @@ class CircuitBreakerMiddleware:
         rules: CircuitRules | None = None,
         max_circuits: int = MAX_CIRCUITS,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[str, State], None] = _nobody,
     ) -> None:
         if max_circuits <= 0:
             raise ValueError(f"max_circuits must be positive: {max_circuits}")
@@ -69,6 +74,7 @@ class CircuitBreakerMiddleware:
         self.rules = rules or CircuitRules()
         self.max_circuits = max_circuits
         self.clock = clock
+        self.on_change = on_change
         self._circuits: OrderedDict[str, Circuit] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +89,11 @@ class CircuitBreakerMiddleware:
         finally:
             passage.end()
 
+    @property
+    def circuits(self) -> Mapping[str, Circuit]:
+        """Those that are kept, by name."""
+        return self._circuits
+
     def known(self, name: str) -> Circuit | None:
         """The circuit of that name, if anything failed there lately."""
         circuit = self._circuits.get(name)
@@ -93,11 +104,15 @@ class CircuitBreakerMiddleware:
     def known_or_new(self, name: str) -> Circuit:
         circuit = self.known(name)
         if circuit is None:
-            circuit = Circuit(self.rules, clock=self.clock, on_change=partial(_log_change, name))
+            circuit = Circuit(self.rules, clock=self.clock, on_change=partial(self._changed, name))
             self._circuits[name] = circuit
             if len(self._circuits) > self.max_circuits:
                 self._circuits.popitem(last=False)
         return circuit
+
+    def _changed(self, name: str, state: State) -> None:
+        _log_change(name, state)
+        self.on_change(name, state)
 
 
 class _Passage:

@@ -15,7 +15,7 @@ import uuid_utils
 
 from providers.base import Credential, Headers, Provider, RequestFacts, Route
 from providers.secret import Secret
-from recorders.records import CredentialKind
+from recorders.records import CredentialKind, Outcome
 
 if TYPE_CHECKING:
     from starlette.types import Scope
@@ -58,6 +58,7 @@ class Exchange:
 
     request_id: str = ""  # telemetry
     errors: bool = False  # errors
+    measured: bool = False  # metrics
     caller: Identity | None = None  # auth
     token: Secret | None = None  # auth; governance removes every trace of it from the request
     credential_kind: CredentialKind | None = None  # governance
@@ -69,7 +70,10 @@ class Exchange:
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
     credential: Credential | None = None  # dispatch: what went upstream; its repr is masked
+    client: str = ""  # interception: the program that asks, of those that are known
+    outcome: Outcome | None = None  # interception, when it ends
     attempt: int = 0  # failover: 1 for the first; it sets `credential` anew for each
+    troubles: tuple[str, ...] = ()  # failover: of each attempt that failed, what failed it
     circuit: str = ""  # circuit_breaker: the name of the one that the attempt passes
     bonds: list[str] = field(default_factory=list)  # interception; failover takes them
     client_left: bool = False  # whoever saw it first

@@ -16,7 +16,8 @@ Nothing is tried again once an answer has begun to leave, once the client has le
 until a timeout, because it may have worked all the while. To know in time, the start of an answer is held until its
 status has decided; the rest of one that is given up is read to a limit, so that its connection can be used again.
 
-A request of a user's own credential leaves no trace of that credential in the log.
+A request of a user's own credential leaves no trace of that credential in the log. Of each attempt that failed,
+`troubles` says what failed it, for those who count.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
@@ -57,6 +58,14 @@ log = logging.getLogger("ai_gateway.failover")
 
 EARLY_WAKE_S: Final = 0.05
 """An event loop may wake a little before the time, when the key that was waited for still rests."""
+
+TROUBLE_STATUSES: Final = frozenset({401, 403, 408, 429, *range(500, 600)})
+"""Answers that say something of the provider or of our credential there, and nothing of what was asked."""
+TIMEOUT_TROUBLES: Final = {
+    "connect": "connect_timeout",
+    "first byte": "first_byte_timeout",
+    "idle": "idle_timeout",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,11 @@ class FailoverMiddleware:
         choice = _Choice(pool, exchange.provider, exchange) if pool and exchange.provider else None
         await _Request(self, exchange, choice, _Replay(receive)).run(scope, send)
 
+    @property
+    def pools(self) -> Mapping[str, KeyPool]:
+        """The pools in use, by the names of their instances."""
+        return self._pools
+
     def _pool(self, exchange: Exchange) -> KeyPool | None:
         """The pool of the instance, where its central keys are what goes upstream and there are several."""
         provider = exchange.provider
@@ -165,10 +179,19 @@ class _Request:
 
     def judge(self, status: int, headers: Headers) -> Verdict:
         """What to do about an answer of which only the start is known."""
+        if status in TROUBLE_STATUSES:
+            self._exchange.troubles += (str(status),)
         told_s = told_wait_s(headers, self._layer.unix_s()) if status >= 400 else None
         if self._choice is not None and status in (UNAUTHORIZED, RATE_LIMITED):
             return self._another_key(self._choice, status, told_s, is_retried(status, headers))
         return self._again(status, told_s) if is_retried(status, headers) else None
+
+    def note(self, error: GatewayError) -> None:
+        """Remember what failed an attempt, if it was the provider or the way to it."""
+        if isinstance(error, UpstreamTimeout):
+            self._exchange.troubles += (TIMEOUT_TROUBLES.get(error.which, "total_timeout"),)
+        elif isinstance(error, UpstreamUnreachable):
+            self._exchange.troubles += ("broke" if isinstance(error, UpstreamBroke) else "connect",)
 
     def judge_error(self, error: GatewayError) -> Verdict:
         """What to do about a provider that gave no answer."""
@@ -243,6 +266,8 @@ class _Attempt:
         except ClientLeft:
             raise
         except (GatewayError, TimeoutError) as error:
+            if self._verdict is None and isinstance(error, GatewayError):
+                self._request.note(error)
             if self._started:
                 raise
             if self._verdict is None and isinstance(error, GatewayError):

@@ -168,7 +168,7 @@ class _Interception:
 
     def start(self, scope: Scope, caller: Identity, provider: Provider) -> None:
         headers = dict(reversed([*self._exchange.identity_headers, *scope["headers"]]))
-        client = client_of(headers)
+        client = self._exchange.client = client_of(headers)
         kind = self._exchange.credential_kind or "centralized"
         credential = (
             provider.user_credential(scope["headers"]) if kind == "byok" else provider.central_credential()
@@ -370,6 +370,7 @@ class _Interception:
         if not self._prompt_told:
             self._tell_prompt()
         outcome, error_type, error_message = self._outcome()
+        self._exchange.outcome = outcome
         self._emit(
             InterceptionEnd(
                 interception_id=self.id,

@@ -15,9 +15,11 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from providers.secret import Secret
+
+KeyState: TypeAlias = Literal["usable", "rate_limited", "refused"]
 
 UNAUTHORIZED: Final = 401
 RATE_LIMITED: Final = 429
@@ -37,6 +39,19 @@ class _Rest:
     def left_s(self, now: float) -> float:
         return max(0.0, self.limited_until - now, self.refused_until - now)
 
+    def state(self, now: float) -> KeyState:
+        if self.refused_until > now:
+            return "refused"
+        return "rate_limited" if self.limited_until > now else "usable"
+
+
+@dataclass(slots=True)
+class Transitions:
+    """How often a key was taken out of use, by the reason; a key that rests already is not counted again."""
+
+    rate_limited: int = 0
+    refused: int = 0
+
 
 class KeyPool:
     """`only` restricts a question to one key: the one that a conversation stays with."""
@@ -53,6 +68,7 @@ class KeyPool:
         self._rests = [_Rest() for _ in self.keys]
         self._bonds: OrderedDict[str, Secret] = OrderedDict()
         self._max_bonds = max_bonds
+        self.transitions = Transitions()
 
     def with_keys(self, keys: Sequence[Secret]) -> KeyPool:
         """A pool of other keys that shares with this one what is known, and what becomes known, of those in both.
@@ -63,6 +79,7 @@ class KeyPool:
         known = dict(zip(self.keys, self._rests, strict=True))
         pool._rests = [known.get(key, rest) for key, rest in zip(pool.keys, pool._rests, strict=True)]
         pool._bonds = self._bonds
+        pool.transitions = self.transitions
         return pool
 
     # -- which key ----------------------------------------------------------------------------------------------------
@@ -78,8 +95,10 @@ class KeyPool:
         now, rest = self._clock(), self._rests[key]
         if status == RATE_LIMITED:
             rest_s = REST_S if told_s is None else min(told_s, LONGEST_REST_S)
+            self.transitions.rate_limited += rest.limited_until <= now
             rest.limited_until = max(rest.limited_until, now + rest_s)
         else:
+            self.transitions.refused += rest.refused_until <= now
             rest.refused_until = max(rest.refused_until, now + REST_S)
         return rest.left_s(now)
 
@@ -93,6 +112,12 @@ class KeyPool:
         now = self._clock()
         left = (self._rests[key].limited_until - now for key in self._among(only))
         return min((seconds for seconds in left if seconds > 0), default=None)
+
+    @property
+    def states(self) -> tuple[KeyState, ...]:
+        """What is known of each key now."""
+        now = self._clock()
+        return tuple(rest.state(now) for rest in self._rests)
 
     def _among(self, only: int | None) -> Sequence[int]:
         return range(len(self.keys)) if only is None else (only,)

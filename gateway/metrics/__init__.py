@@ -5,7 +5,7 @@
     requests.py     what the layer `MetricsMiddleware` saw, counted
     records.py      what was recorded, counted: an observer of the sink
     readings.py     what others count or hold already, read when somebody asks
-    gateway.py      these together, for one gateway
+    metrics.py      these together, for one gateway
     exposition.py   the answer to `GET /metrics`: as a route, and on a port of its own
     workers.py      several processes, one answer
 

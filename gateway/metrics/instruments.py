@@ -60,7 +60,10 @@ class Instruments:
             *("provider", "route", "method", "code"),
         )
         self.refused = self._counter(
-            "refused_total", "Requests that the gateway refused by itself, by the reason.", "provider", "reason"
+            "refused_total",
+            "Requests that the gateway refused by itself, by the reason.",
+            "provider",
+            "reason",
         )
         self.upstream_errors = self._counter(
             "upstream_errors_total",
@@ -75,7 +78,9 @@ class Instruments:
         self.tool_calls = self._counter("tool_calls_total", "Tool calls that models made.", *whose)
         self.records = self._counter("records_total", "Records that were made.", "record_type")
         self.records_lost = self._counter(
-            "records_lost_total", "Records that are in no database and never will be, by the reason.", "reason"
+            "records_lost_total",
+            "Records that are in no database and never will be, by the reason.",
+            "reason",
         )
         self.unrecorded = self._counter(
             "unrecorded_total", "Requests that went on unrecorded, as journal_full allows."

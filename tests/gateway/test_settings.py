@@ -32,6 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "otlp_endpoint": "",
     "otlp_headers": Secret(""),
     "trace_prompts": False,
+    "metrics_route": False,
+    "metrics_initiator": False,
     "dump_dir": "",
     "send_actor_headers": False,
     "actor_id_header": "X-AI-Bridge-Actor-ID",
@@ -72,12 +74,15 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "log_human": ("/var/log/gateway.log", "/var/log/gateway.log"),
     "log_json": ("/var/log/gateway.jsonl", "/var/log/gateway.jsonl"),
     "log_level": ("debug", "debug"),
+    "metrics_address": ("[::1]:9464", "[::1]:9464"),
     "enabled": ("false", False),
     "retention": ("1d12h", 129_600),
     "structured_logging": ("true", True),
     "otlp_endpoint": ("https://collector.test:4318", "https://collector.test:4318"),
     "otlp_headers": ("X-Api-Key=fake", Secret("x-api-key=fake")),
     "trace_prompts": ("on", True),
+    "metrics_route": ("true", True),
+    "metrics_initiator": ("true", True),
     "dump_dir": ("/tmp/dumps", "/tmp/dumps"),
     "send_actor_headers": ("yes", True),
     "actor_id_header": ("X-Who", "X-Who"),
@@ -162,6 +167,7 @@ def test_with_nothing_given_every_option_has_its_documented_default() -> None:
     settings = load(environ={})
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 4001, 1)
     assert (settings.log_human, settings.log_json, settings.log_level) == ("/dev/stderr", "", "info")
+    assert settings.metrics_address == ""
     assert {name: getattr(settings.gateway, name) for name in DEFAULTS} == DEFAULTS
     assert settings == Settings()
     assert settings.origin("retention") == "default"

@@ -88,7 +88,7 @@ def test_an_empty_stack_is_in_order() -> None:
         ),
         (
             without("TelemetryMiddleware"),
-            "AuthMiddleware needs `request_id`, which no layer of this stack sets: "
+            "MetricsMiddleware needs `request_id`, which no layer of this stack sets: "
             "add TelemetryMiddleware outside it",
         ),
         (

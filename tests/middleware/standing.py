@@ -27,6 +27,7 @@ from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
 from middleware.interception import InterceptionMiddleware
 from middleware.limits import LimitsMiddleware
+from middleware.metrics import Measured, MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
 from providers.registry import Registry
@@ -50,11 +51,25 @@ class OneCaller:
         return CALLER
 
 
+class NoMeter:
+    """Counts nothing."""
+
+    def began(self, request: Measured) -> None:
+        """A request."""
+
+    def answering(self, request: Measured) -> None:
+        """Its answer."""
+
+    def ended(self, request: Measured) -> None:
+        """Its end."""
+
+
 Build = Callable[[ASGIApp, Path], ASGIApp]
 
 LAYERS: Final[dict[type[Any], Build]] = {
     ErrorsMiddleware: lambda app, folder: ErrorsMiddleware(app),
     TelemetryMiddleware: lambda app, folder: TelemetryMiddleware(app),
+    MetricsMiddleware: lambda app, folder: MetricsMiddleware(app, meter=NoMeter()),
     AuthMiddleware: lambda app, folder: AuthMiddleware(app, authenticator=OneCaller()),
     GovernanceMiddleware: lambda app, folder: GovernanceMiddleware(app),
     HeaderStripMiddleware: lambda app, folder: HeaderStripMiddleware(app),

@@ -1,0 +1,83 @@
+"""What keeps labels few and plain: what is beyond a bound, or is none of ours, is `other`.
+
+A client may name any model. A name gets a label of its own when its provider has answered it without an error, and
+only while there is room; so what a client makes up neither fills the memory nor takes the room of what is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable
+from typing import Final, Generic, Protocol, TypeVar
+
+from providers.base import ANY
+
+OTHER: Final = "other"
+
+MAX_MODELS: Final = 100
+"""Of each provider instance."""
+MAX_USERS: Final = 1000
+
+_MODEL: Final = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
+
+
+def method_label(method: str) -> str:
+    """A method that routes can have; clients may send any word as one."""
+    return method if method in ANY else OTHER
+
+
+class Models:
+    """The models that have a label of their own, by instance."""
+
+    def __init__(self, most: int = MAX_MODELS) -> None:
+        self._most = most
+        self._known: defaultdict[str, set[str]] = defaultdict(set)
+
+    def learn(self, provider: str, model: str) -> None:
+        """The provider has answered a request for this model."""
+        known = self._known[provider]
+        if model not in known and len(known) < self._most and _MODEL.fullmatch(model):
+            known.add(model)
+
+    def label(self, provider: str, model: str) -> str:
+        return model if model in self._known[provider] else OTHER
+
+
+class Users:
+    """The users who have a label of their own: the first `most` that were seen."""
+
+    def __init__(self, most: int = MAX_USERS) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def label(self, user: str) -> str:
+        if user in self._known:
+            return user
+        if len(self._known) < self._most and user.isprintable():
+            self._known.add(user)
+            return user
+        return OTHER
+
+
+Child_co = TypeVar("Child_co", covariant=True)
+
+
+class Labelled(Protocol[Child_co]):
+    """A metric with labels."""
+
+    def labels(self, *values: str) -> Child_co: ...
+
+
+class Series(Generic[Child_co]):
+    """The series of one metric, each looked up once: prometheus-client takes a lock and checks labels every time."""
+
+    def __init__(self, metric: Labelled[Child_co]) -> None:
+        self._metric = metric
+        self._known: dict[Hashable, Child_co] = {}
+
+    def of(self, *values: str) -> Child_co:
+        child = self._known.get(values)
+        if child is None:
+            child = self._known[values] = self._metric.labels(*values)
+        return child
