@@ -21,8 +21,10 @@ from types import MappingProxyType
 
 from tests.bench import conditions, idle, table
 from tests.bench.gateway import Gateway, Variant
-from tests.bench.measure import Bench, Cell
-from tests.bench.process import LOAD_CORES, TARGET_CORE, allow_open_files
+from tests.bench.install import NotInstalledError
+from tests.bench.measure import Bench, Cell, LoadFailedError
+from tests.bench.peers import PEERS
+from tests.bench.process import LOAD_CORES, TARGET_CORE, NotReadyError, allow_open_files, target_cores
 from tests.bench.rows import ALL_ROWS, ROWS
 from tests.bench.scene import Scene, scene
 from tests.bench.targets import Target, install_nginx
@@ -71,16 +73,19 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         ("rows", (*ROWS, *sorted(IDLE_ROWS)), (*ROWS, "idle")),
         ("transport", TRANSPORTS, TRANSPORTS),
         ("server", SERVERS, SERVERS),
+        ("peers", ("nginx", *PEERS, "none"), ("nginx", *PEERS)),
     ):
         parser.add_argument(
             f"--{name}", type=_names(known), default=list(by_default), help=f"of {','.join(known)}"
         )
+    parser.add_argument("--workers", type=_counts, default=[1], help="of the gateway: 1, 2 or 1,2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--streams", type=int, default=2_000, help="how many are open in the row `idle`")
     parser.add_argument("--short", action="store_true", help="a few requests, no figures: for CI")
     options = parser.parse_args(argv)
     if options.short:
+        options.peers = ["nginx"]
         options.streams = min(options.streams, SHORT_STREAMS)
     return options
 
@@ -96,24 +101,61 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _counts(text: str) -> list[int]:
+    counts = [int(number) for number in text.split(",")]
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("a gateway has at least one worker")
+    return counts
+
+
 def _variants(options: argparse.Namespace) -> list[Variant]:
-    """Every server with the first transport, then the other transports under the first server."""
+    """Every server with the first transport, the other transports under the first server, then more workers of it."""
     first_server, first_transport = options.server[0], options.transport[0]
+    first, *more = options.workers
     return [
-        *(Variant(server, first_transport) for server in options.server),
-        *(Variant(first_server, transport) for transport in options.transport[1:]),
+        *(Variant(server, first_transport, _workers(server, first)) for server in options.server),
+        *(
+            Variant(first_server, transport, _workers(first_server, first))
+            for transport in options.transport[1:]
+        ),
+        *(Variant("hypercorn", first_transport, workers) for workers in more),
     ]
+
+
+def _workers(server: str, wanted: int) -> int:
+    """Only our own server has several."""
+    return wanted if server == "hypercorn" else 1
 
 
 def _start(options: argparse.Namespace, here: Scene) -> None:
     here.direct()
-    no_nginx = install_nginx(allowed=not options.short)
-    if no_nginx:
-        print(f"no nginx beside the gateway: {no_nginx}")
-    else:
-        here.nginx()
+    for name in options.peers:
+        _progress(f"starting {name}")
+        reason = _start_peer(name, here, may_install=not options.short)
+        if reason:
+            print(f"no {name} beside the gateway: {reason}")
     for variant in _variants(options):
         here.gateway(variant)
+
+
+def _start_peer(name: str, here: Scene, *, may_install: bool) -> str | None:
+    """Start it; or why it isn't there."""
+    try:
+        if name in PEERS:
+            here.peer(name)
+        elif name == "nginx":
+            reason = install_nginx(allowed=may_install)
+            if reason:
+                return reason
+            here.nginx()
+    except (NotInstalledError, NotReadyError) as failure:
+        return _in_short(failure)
+    return None
+
+
+def _in_short(failure: Exception) -> str:
+    """The last line of what was said: the first ones are commands and tracebacks."""
+    return str(failure).strip().splitlines()[-1][-300:]
 
 
 def _run(options: argparse.Namespace, here: Scene, bench: Bench) -> tuple[list[Cell], list[idle.Idle]]:
@@ -123,13 +165,14 @@ def _run(options: argparse.Namespace, here: Scene, bench: Bench) -> tuple[list[C
         if name in IDLE_ROWS:
             idles += [_idle(options, name, bench, target) for target in _idle_targets(options, here)]
             continue
-        row_cells = [Cell(ROWS[name], target) for target in here.targets]
+        row_cells = [
+            Cell(ROWS[name], target) for target in here.targets if target.rows is None or name in target.rows
+        ]
         if options.short:
             for cell in row_cells:
                 bench.send(cell.row, cell.target, SHORT_REQUESTS[name])
         else:
-            _measure(bench, row_cells, options.rounds)
-        cells += row_cells
+            cells += _measure(bench, row_cells, options.rounds)
     return cells, idles
 
 
@@ -137,7 +180,7 @@ def _idle_targets(options: argparse.Namespace, here: Scene) -> list[Target]:
     gateways: list[Target] = [target for target in here.targets if isinstance(target, Gateway)]
     if options.short:
         return gateways[:1]
-    return [target for target in here.targets if target not in gateways[1:]]
+    return [target for target in here.targets if target.rows is None and target not in gateways[1:]]
 
 
 def _idle(options: argparse.Namespace, name: str, bench: Bench, target: Target) -> idle.Idle:
@@ -149,20 +192,40 @@ def _idle(options: argparse.Namespace, name: str, bench: Bench, target: Target) 
     return idle.measure(bench, name, target, streams=options.streams, requests=BESIDE_IDLE)
 
 
-def _measure(bench: Bench, cells: list[Cell], rounds: int) -> None:
-    for cell in cells:
-        bench.warm_up(cell, REQUESTS[cell.row.name])
+def _measure(bench: Bench, cells: list[Cell], rounds: int) -> list[Cell]:
+    """Fill the cells, and give those whose answers were all right."""
+    cells = keep_right(cells, "warm-up", lambda cell: bench.warm_up(cell, REQUESTS[cell.row.name]))
     for number in range(rounds):
-        for cell in cells:
-            _progress(f"{cell.row.name}: round {number + 1} of {rounds}, {cell.target.name}")
-            bench.saturate(cell, cell.requests)
+        cells = keep_right(
+            cells, f"round {number + 1} of {rounds}", lambda cell: bench.saturate(cell, cell.requests)
+        )
     common = next(cell.half_load_per_s() for cell in cells if isinstance(cell.target, Gateway))
+
+    def pace(cell: Cell) -> None:
+        rate = min(common, cell.half_load_per_s())
+        fewest = min(FEWEST, cell.requests)
+        bench.pace(cell, max(fewest, min(int(rate * PACED_S), cell.requests)), rate)
+
     for number in range(rounds):
-        for cell in cells:
-            _progress(f"{cell.row.name}: at half load {number + 1} of {rounds}, {cell.target.name}")
-            rate = min(common, cell.half_load_per_s())
-            fewest = min(FEWEST, cell.requests)
-            bench.pace(cell, max(fewest, min(int(rate * PACED_S), cell.requests)), rate)
+        cells = keep_right(cells, f"at half load {number + 1} of {rounds}", pace)
+    return cells
+
+
+def keep_right(cells: list[Cell], step: str, do: Callable[[Cell], None]) -> list[Cell]:
+    """Do it for each, and drop a peer's cell that can't be trusted; a wrong answer of any other ends the run."""
+    right: list[Cell] = []
+    for cell in cells:
+        _progress(f"{cell.row.name}: {step}, {cell.target.name}")
+        try:
+            do(cell)
+        except LoadFailedError as failure:
+            if cell.target.exact:
+                raise
+            _progress("")
+            print(f"left out: {cell.row.name} on {cell.target.name}: {_in_short(failure)}")
+        else:
+            right.append(cell)
+    return right
 
 
 def _progress(text: str) -> None:
@@ -170,10 +233,18 @@ def _progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def _shared(workers: int) -> str:
+    shared = target_cores(workers) & LOAD_CORES
+    return f", of which {sorted(shared)} has the load too: requests/s say little" if shared else ""
+
+
 def _print_figures(options: argparse.Namespace, cells: list[Cell], idles: list[idle.Idle]) -> None:
     _progress("")
     print(f"machine: {conditions.machine()}")
     print(f"targets on core {sorted(TARGET_CORE)}, upstream and load on {sorted(LOAD_CORES)}, 1 worker each")
+    for workers in options.workers:
+        if workers > 1:
+            print(f"{workers} workers on cores {sorted(target_cores(workers))}{_shared(workers)}")
     print(f"gateway with {conditions.SWITCHED_ON}")
     print(
         f"{options.rounds} rounds, {options.connections} connections; times in ms over direct, at half load"

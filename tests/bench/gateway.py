@@ -1,4 +1,4 @@
-"""The gateway as a target: its own process, one worker, with everything on that a deployment has on.
+"""The gateway as a target: processes of its own, with everything on that a deployment has on.
 
 Keys in the database, governance, header stripping, readers, the SQLite store behind its journal, the access log. What
 the clients were answered must be in the database when the process has ended, and nothing else.
@@ -14,21 +14,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.process import TARGET_CORE, NotReadyError, Process
+from tests.bench.process import NotReadyError, Process, target_cores
 from tests.bench.rows import ALL_ROWS, Row
 from tests.bench.targets import CLIENT_HEADERS, free_port, listens
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Which server runs the gateway, and what speaks to the upstream."""
+    """Which server runs the gateway, in how many processes, and what speaks to the upstream."""
 
     server: str
     transport: str
+    workers: int = 1
 
     @property
     def name(self) -> str:
-        return f"gateway {self.server}+{self.transport}"
+        workers = f" x{self.workers}" if self.workers > 1 else ""
+        return f"gateway {self.server}+{self.transport}{workers}"
 
 
 class RecordsMissingError(Exception):
@@ -38,6 +40,9 @@ class RecordsMissingError(Exception):
 class Gateway:
     """A gateway of its own: settings in the environment, database and log in a folder."""
 
+    rows = None
+    exact = True
+
     def __init__(self, variant: Variant, upstream_port: int, folder: Path) -> None:
         folder.mkdir()
         self.name = variant.name
@@ -46,9 +51,10 @@ class Gateway:
         self._environment = _environment(variant, upstream_port, self._database)
         self._command("users", "create", "bench")
         token = self._command("keys", "create", "--user", "bench")
-        self.headers = {**CLIENT_HEADERS, "authorization": f"Bearer {token}"}
+        self._headers = {**CLIENT_HEADERS, "authorization": f"Bearer {token}"}
         command = [sys.executable, "-m", *_server(variant), "--port", str(self.port)]
-        self.process = Process(command, cores=TARGET_CORE, log=folder / "log", env=self._environment)
+        cores = target_cores(variant.workers)
+        self.process = Process(command, cores=cores, log=folder / "log", env=self._environment)
         self.process.wait_until(lambda: listens(self.port))
 
     def _command(self, *arguments: str) -> str:
@@ -61,6 +67,9 @@ class Gateway:
 
     def path(self, row: Row) -> str:
         return row.gateway_path
+
+    def headers(self, row: Row) -> Mapping[str, str]:
+        return self._headers
 
     def stop(self) -> None:
         self.process.stop()
@@ -111,4 +120,6 @@ def _environment(variant: Variant, upstream_port: int, database: Path) -> dict[s
 
 def _server(variant: Variant) -> list[str]:
     """The module that runs the gateway under this server."""
-    return ["gateway", "serve"] if variant.server == "hypercorn" else ["tests.bench.uvicorn_host"]
+    if variant.server == "hypercorn":
+        return ["gateway", "serve", "--workers", str(variant.workers)]
+    return ["tests.bench.uvicorn_host"]

@@ -117,7 +117,8 @@ class Bench:
             row=row.name,
             port=target.port,
             path=target.path(row),
-            headers=target.headers,
+            headers=target.headers(row),
+            exact=target.exact,
             requests=requests,
             connections=connections,
             first_number=self._numbers_for(connections),
@@ -138,7 +139,7 @@ class Bench:
             row=row.name,
             port=target.port,
             path=target.path(row),
-            headers=target.headers,
+            headers=target.headers(row),
             streams=number,
             first_number=self._numbers_for(number),
         )

@@ -17,8 +17,13 @@ from pathlib import Path
 CORES = sorted(os.sched_getaffinity(0))
 TARGET_CORE = {CORES[-1]}
 """Where the measured process runs, alone of ours."""
-LOAD_CORES = set(CORES[:-1]) or TARGET_CORE
+LOAD_CORES = set(CORES[:-2] if len(CORES) > 3 else CORES[:-1]) or TARGET_CORE
 """Where upstream and load generator run."""
+
+
+def target_cores(workers: int) -> set[int]:
+    """A core for each worker; on a machine of few cores some are those of upstream and load generator too."""
+    return set(CORES[-workers:])
 
 
 class NotReadyError(Exception):
@@ -39,10 +44,16 @@ def allow_open_files(number: int) -> None:
 
 
 class Process:
-    """A child process. Standard error goes to `log`, which `failure` quotes."""
+    """A child process. Standard error goes to `log`, which `failure` quotes, and output that is no `line` as well."""
 
     def __init__(
-        self, command: list[str], *, cores: set[int], log: Path, env: Mapping[str, str] | None = None
+        self,
+        command: list[str],
+        *,
+        cores: set[int],
+        log: Path,
+        env: Mapping[str, str | None] | None = None,
+        says_lines: bool = True,
     ) -> None:
         self.command = command
         self._log = log
@@ -50,9 +61,9 @@ class Process:
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.PIPE if says_lines else stderr,
                 stderr=stderr,
-                env={**os.environ, **env} if env is not None else None,
+                env=_environment(env or {}),
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - there are no threads here
             )
 
@@ -113,6 +124,11 @@ class Process:
             self._child.kill()
             self._child.communicate()
         return self._child.returncode
+
+
+def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """That of this process, with changes; None takes a variable away."""
+    return {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
 
 
 def _tree(pid: int) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.bench.gateway import Gateway, Variant
+from tests.bench.peers import PEERS
 from tests.bench.process import LOAD_CORES, Process
 from tests.bench.targets import Direct, Nginx, Target
 
@@ -23,23 +24,34 @@ class Scene:
         self.folder = folder
         self.targets: list[Target] = []
         self._stack = ExitStack()
-        command = [sys.executable, "-m", "tests.bench.upstream", "--hurry", str(hurry)]
-        upstream = Process(command, cores=LOAD_CORES, log=folder / "upstream.log")
+        self._upstream_port = self._upstream("--hurry", str(hurry))
+
+    def _upstream(self, *options: str) -> int:
+        """The port of a new upstream."""
+        command = [sys.executable, "-m", "tests.bench.upstream", *options]
+        upstream = Process(command, cores=LOAD_CORES, log=self.folder / "upstream.log")
         self._stack.callback(upstream.stop)
-        self.upstream_port = int(upstream.line())
+        return int(upstream.line())
 
     def direct(self) -> Direct:
         """The upstream itself."""
-        return self.add(Direct(self.upstream_port))
+        return self.add(Direct(self._upstream_port))
 
     def nginx(self) -> Nginx:
         """A relay, and nothing more."""
-        return self.add(Nginx(self.upstream_port, self.folder / "nginx"))
+        return self.add(Nginx(self._upstream_port, self.folder / "nginx"))
 
     def gateway(self, variant: Variant) -> Gateway:
         """What all this is about."""
         folder = self.folder / variant.name.replace(" ", "-")
-        return self.add(Gateway(variant, self.upstream_port, folder))
+        return self.add(Gateway(variant, self._upstream_port, folder))
+
+    def peer(self, name: str) -> Target:
+        """One of `PEERS`, before an upstream that takes bodies which were written anew.
+
+        Raises `NotInstalledError`, `NotReadyError`.
+        """
+        return self.add(PEERS[name](self._upstream("--lenient"), self.folder / name))
 
     def add(self, target: T) -> T:
         """Whatever else was started; it is stopped with the rest."""

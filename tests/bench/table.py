@@ -34,7 +34,7 @@ DISTURBED = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure of a row on the targets whose name begins with `target`; a ratio to nginx, or milliseconds."""
+    """A figure of a row on the targets whose name begins with `target`; a ratio to another's, or milliseconds."""
 
     row: str
     target: str
@@ -47,6 +47,8 @@ GOALS = (
     Goal("turn", "gateway uvicorn+aiohttp", "times nginx's CPU", 1.6),
     Goal("turn", "gateway hypercorn+aiohttp", "ms added to the first byte, p50", 2.0),
     Goal("turn", "gateway hypercorn+aiohttp", "ms added to the first byte, p99", 5.0),
+    Goal("turn", "gateway hypercorn+aiohttp", "of litellm's CPU", 1 / 25),
+    Goal("turn", "gateway hypercorn+aiohttp", "of portkey's CPU", 1.0),
     Goal("small", "gateway hypercorn+aiohttp", "ms CPU", 1.0),
 )
 
@@ -72,7 +74,7 @@ def _line(cell: Cell, cells: Sequence[Cell]) -> tuple[str, ...]:
         f"{median(cell.busy):.0%}" if cell.busy else "",
         f"{median(cell.saturated_cpu_ms):.3f}" if cell.saturated_cpu_ms else "",
         f"{median(cell.cpu_ms):.3f}" if cell.cpu_ms else "",
-        _optional(times_nginx(cell, cells), ".2f"),
+        _optional(times_cpu(cell, cells, "nginx"), ".2f"),
         *(
             _added(cell, cells, figure, percent)
             for figure in ("first_byte_s", "last_byte_s")
@@ -94,16 +96,18 @@ def _added(cell: Cell, cells: Sequence[Cell], figure: str, percent: int) -> str:
 
 
 def _beside(cell: Cell, cells: Sequence[Cell], target: str) -> Cell | None:
-    """The same row on another target."""
-    return next((other for other in cells if other.row is cell.row and other.target.name == target), None)
+    """The same row on another target; a peer's name has its version behind it."""
+    return next(
+        (other for other in cells if other.row is cell.row and other.target.name.split()[0] == target), None
+    )
 
 
-def times_nginx(cell: Cell, cells: Sequence[Cell]) -> float | None:
-    """CPU per request at half load as a multiple of nginx's in the same round, the median of the rounds."""
-    nginx = _beside(cell, cells, "nginx")
-    if nginx is None or not cell.cpu_ms:
+def times_cpu(cell: Cell, cells: Sequence[Cell], target: str) -> float | None:
+    """CPU per request at half load as a multiple of a target's in the same round, the median of the rounds."""
+    beside = _beside(cell, cells, target)
+    if beside is None or not cell.cpu_ms:
         return None
-    return median(ours / theirs for ours, theirs in zip(cell.cpu_ms, nginx.cpu_ms, strict=True))
+    return median(ours / theirs for ours, theirs in zip(cell.cpu_ms, beside.cpu_ms, strict=True))
 
 
 def added_ms(cell: Cell, cells: Sequence[Cell], figure: str, percent: int) -> float | None:
@@ -144,6 +148,6 @@ def goals(cells: Sequence[Cell]) -> str:
 def _figure(cell: Cell, cells: Sequence[Cell], figure: str) -> float | None:
     if figure == "ms CPU":
         return median(cell.cpu_ms)
-    if figure == "times nginx's CPU":
-        return times_nginx(cell, cells)
+    if figure.endswith("'s CPU"):
+        return times_cpu(cell, cells, figure.split()[1].removesuffix("'s"))
     return added_ms(cell, cells, "first_byte_s", 99 if figure.endswith("p99") else 50)

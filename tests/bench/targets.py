@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -40,12 +40,19 @@ class Target(Protocol):
     def port(self) -> int: ...
 
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def rows(self) -> Collection[str] | None:
+        """The rows that it can do; None: all."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether bytes pass it untouched, or only what they mean."""
 
     @property
     def process(self) -> Process | None: ...
 
     def path(self, row: Row) -> str: ...
+
+    def headers(self, row: Row) -> Mapping[str, str]: ...
 
     def stop(self) -> None: ...
 
@@ -71,13 +78,17 @@ class Direct:
 
     name = "direct"
     process = None
+    rows = None
+    exact = True
 
     def __init__(self, upstream_port: int) -> None:
         self.port = upstream_port
-        self.headers = CLIENT_HEADERS
 
     def path(self, row: Row) -> str:
         return row.path
+
+    def headers(self, row: Row) -> Mapping[str, str]:
+        return CLIENT_HEADERS
 
     def stop(self) -> None:
         """Nothing of its own to stop."""
@@ -123,11 +134,12 @@ class Nginx:
     """nginx as a relay: one worker, no buffering, kept-alive connections both ways, no log. It records nothing."""
 
     name = "nginx"
+    rows = None
+    exact = True
 
     def __init__(self, upstream_port: int, folder: Path) -> None:
         folder.mkdir()
         self.port = free_port()
-        self.headers = CLIENT_HEADERS
         conf = folder / "nginx.conf"
         values = {"folder": folder, "port": self.port, "upstream_port": upstream_port}
         # The worker becomes the user who runs the benchmark, for the folder is theirs.
@@ -138,6 +150,9 @@ class Nginx:
 
     def path(self, row: Row) -> str:
         return row.path
+
+    def headers(self, row: Row) -> Mapping[str, str]:
+        return CLIENT_HEADERS
 
     def stop(self) -> None:
         self.process.stop()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from tests.bench.load import Job, WrongAnswerError, send_load
@@ -99,6 +101,40 @@ async def test_there_is_no_figure_for_a_wrong_answer(upstream: type[Server]) -> 
         with pytest.raises(ExceptionGroup) as raised:
             await send_load(job("small", port, requests=1, connections=1))
     assert raised.group_contains(WrongAnswerError)
+
+
+def test_lenient_upstream_knows_a_body_that_was_written_anew() -> None:
+    """A peer's encoder may put spaces; the row and the number are found, and what was cut short is refused."""
+    head = b"POST /v1/messages?beta=true HTTP/1.1"
+    for name in ("turn", "long", "blocking"):
+        body = json.dumps(json.loads(ROWS[name].request.render(41))).encode()
+        pieces = b"".join(piece for piece, _ in answer(head, body, lenient=True))
+        assert b"toolu_0000000042" in pieces
+        [(refusal, _)] = answer(head, body[: len(body) // 2], lenient=True)
+        assert refusal.startswith(b"HTTP/1.1 400 ")
+
+
+class Rewriter(Server):
+    """Answers what the row says, written anew; and to every second question something else."""
+
+    answered = 0
+
+    def data_received(self, data: bytes) -> None:
+        answer = json.loads(ROWS["small"].answer_body(1))
+        if self.answered:
+            answer["choices"][0]["message"]["content"] = "something else"
+        self.answered += 1
+        body = json.dumps(answer).encode()
+        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+
+async def test_answer_that_was_written_anew_must_say_the_same() -> None:
+    """Of a target that isn't held to the bytes."""
+    async with serving(Rewriter) as port:
+        lenient = msgspec.structs.replace(job("small", port, requests=1, connections=1), exact=False)
+        assert len((await send_load(lenient)).start_s) == 1
+        with pytest.raises(WrongAnswerError, match="something else"):
+            await send_load(msgspec.structs.replace(lenient, requests=2))
 
 
 def test_upstream_refuses_a_body_that_was_changed() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.measure import Cell
 from tests.bench.rows import ROWS
-from tests.bench.table import added_ms, disturbance, goals, table, times_nginx
+from tests.bench.table import added_ms, disturbance, goals, table, times_cpu
 from tests.bench.targets import Direct, Target
 
 
@@ -40,8 +40,8 @@ CELLS = [
 
 def test_ratio_to_nginx_is_the_median_of_the_rounds() -> None:
     """Each round is compared with the same round, so that a slow moment of the machine falls on both."""
-    assert times_nginx(CELLS[2], CELLS) == pytest.approx(1.5)
-    assert times_nginx(CELLS[0], CELLS) is None
+    assert times_cpu(CELLS[2], CELLS, "nginx") == pytest.approx(1.5)
+    assert times_cpu(CELLS[0], CELLS, "nginx") is None
 
 
 def test_times_are_those_added_to_the_direct_connection() -> None:
@@ -55,6 +55,13 @@ def test_table_has_a_line_for_every_cell_and_goals_a_verdict() -> None:
     assert len(table(CELLS).splitlines()) == 4
     assert "1.50 times nginx's CPU, at most 2.0: met" in goals(CELLS)
     assert "3.00 ms added to the first byte, p50, at most 2.0: MISSED" in goals(CELLS)
+
+
+def test_peers_are_found_whatever_their_version() -> None:
+    """Half of Portkey's CPU is less than all of it."""
+    cells = [*CELLS, cell("portkey 1.2.3", cpu_ms=[3.0, 6.0, 18.0], delay_s=0.01)]
+    assert "0.50 of portkey's CPU, at most 1.0: met" in goals(cells)
+    assert "litellm" not in goals(cells)
 
 
 def test_run_on_a_busy_machine_says_so() -> None:
