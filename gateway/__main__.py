@@ -38,9 +38,9 @@ from gateway import (
 from gateway.app import create_app
 from gateway.flags import add_flags, flags_of
 from gateway.reload import Reloader, hold_hangups
-from gateway.settings import Settings, SettingsError, environment_with, load
+from gateway.settings import Settings, SettingsError, environment_with, load, terminal_variables
 from gateway.stack import StackError
-from recorders.log import configure_logging
+from recorders.log import LEVELS, configure_logging
 from recorders.stores.base import StoreError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _serve(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) ->
             "reload_on_change is set, but there is no file to look at: give one with --config"
         )
     hold_hangups()
-    configure_logging(settings.log_human, settings.log_json)
+    _configure_logging(settings)
     if settings.workers > 1 and args.listen_fd is None:
         # What can't work is refused once, here, and not by each worker for ever.
         server.run(partial(server.try_out, create_app(settings)))
@@ -157,9 +157,14 @@ def _supervise(settings: Settings, argv: Sequence[str], listener: socket.socket)
 
 
 def _demo(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:
-    configure_logging(settings.log_human, settings.log_json)
+    _configure_logging(settings)
     server.run(partial(demo.run, settings))
     return 0
+
+
+def _configure_logging(settings: Settings) -> None:
+    level, color = LEVELS[settings.log_level], terminal_variables().color
+    configure_logging(settings.log_human, settings.log_json, level=level, color=color)
 
 
 def _config_show(args: argparse.Namespace, settings: Settings, argv: Sequence[str]) -> int:

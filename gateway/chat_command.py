@@ -22,7 +22,7 @@ import msgspec
 from gateway.kinds import MODEL, Misfit
 from gateway.settings import GatewayOptions, Settings, SettingsError, TerminalVariables, terminal_variables
 from providers.secret import Secret
-from recorders.log import configure_logging
+from recorders.log import LEVELS, configure_logging
 
 if TYPE_CHECKING:
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -69,7 +69,7 @@ def run(
     _check(args, settings.gateway)
     question = None if args.list else _question(args)
     token = _token(args, variables)
-    configure_logging(settings.log_human, settings.log_json, level=_level(settings))
+    configure_logging(settings.log_human, settings.log_json, level=_level(settings), color=variables.color)
     options = msgspec.structs.replace(
         settings.gateway, chat_enabled=True, chat_model=args.model or settings.gateway.chat_model
     )
@@ -144,7 +144,8 @@ def _token(args: argparse.Namespace, variables: TerminalVariables) -> Secret:
 def _level(settings: Settings) -> int:
     """On the terminal where a person reads, only what they should know."""
     on_terminal = settings.log_human in _TERMINALS or settings.log_json in _TERMINALS
-    return logging.WARNING if on_terminal else logging.INFO
+    level = LEVELS[settings.log_level]
+    return max(level, logging.WARNING) if on_terminal else level
 
 
 def _model(text: str) -> str:

@@ -5,7 +5,7 @@ when the record is emitted, independent of any store. Prompts, tool inputs and r
 in no others, so this observer is installed only where the operator asked for it.
 
 Lines go through the standard library's logging; `configure_logging` is for our own command. A host application
-configures its own and may use `JsonFormatter` and `HumanFormatter`.
+configures its own and may use `JsonFormatter` and `HumanFormatter`. Both write the same facts of a line.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ from recorders.codec import plain
 from recorders.records import Record
 
 MESSAGE: Final = "interception log"
+OURS: Final = "ai_gateway"
+"""What the names of this project's loggers begin with."""
+
+LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+"""The levels by the names that they have in settings."""
 
 _log = logging.getLogger("ai_gateway.interceptions")
 
@@ -54,30 +64,54 @@ class JsonFormatter(logging.Formatter):
 
 
 class HumanFormatter(logging.Formatter):
-    """`time LEVEL logger message key=value`, readable in a terminal.
+    """`time LEVEL logger message key=value`, readable in a terminal; with `color`, what matters stands out.
 
     Control characters are shown, not obeyed: what a client sent can neither start a line nor color one.
     """
 
+    def __init__(self, *, color: bool = False) -> None:
+        super().__init__()
+        self._paint = _paint if color else _plain
+
     def format(self, record: logging.LogRecord) -> str:
-        extras = "".join(f" {key}={_readable(value)}" for key, value in _extras(record).items())
+        paint = self._paint
+        extras = "".join(
+            f" {paint(f'{key}=', _DIM)}{_readable(value)}" for key, value in _extras(record).items()
+        )
+        level = paint(f"{record.levelname:<7}", _LEVEL_STYLES.get(record.levelname, ""))
         message = record.getMessage().translate(_CONTROLS)
-        line = f"{_time(record)} {record.levelname:<7} {record.name} {message}{extras}"
+        line = f"{paint(_time(record), _DIM)} {level} {paint(record.name, _DIM)} {message}{extras}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
 
 
-def configure_logging(log_human: str, log_json: str, *, level: int = logging.INFO) -> None:
-    """Write log lines to two places, each a path, `/dev/stderr`, `/dev/stdout`, or nothing when empty.
+_DIM: Final = "2"
+_LEVEL_STYLES: Final = {"DEBUG": _DIM, "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+"""SGR parameters of ECMA-48, which terminals understand."""
+
+
+def _paint(text: str, style: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if style else text
+
+
+def _plain(text: str, style: str) -> str:
+    return text
+
+
+def configure_logging(
+    log_human: str, log_json: str, *, level: int = logging.INFO, color: bool = False
+) -> None:
+    """Write log lines from `level` on to two places, each a path, `/dev/stderr`, `/dev/stdout`, or nothing when empty.
+
+    Below INFO only this project's own lines are written: other libraries show there what they send and receive, and
+    with it prompts and credentials. `color` is for a human log that goes to a terminal, and ignored where it doesn't.
 
     Replaces what was configured before. Raises `OSError`, naming the path, when a file can't be opened.
     """
-    handlers = [
-        _handler(target, formatter)
-        for target, formatter in ((log_human, HumanFormatter()), (log_json, JsonFormatter()))
-        if target
-    ]
+    handlers = [_handler(log_human, color=color)] if log_human else []
+    if log_json:
+        handlers.append(_handler(log_json, JsonFormatter()))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -87,8 +121,11 @@ def configure_logging(log_human: str, log_json: str, *, level: int = logging.INF
     root.setLevel(level)
 
 
-def _handler(target: str, formatter: logging.Formatter) -> logging.Handler:
-    handler: logging.Handler
+def _handler(
+    target: str, formatter: logging.Formatter | None = None, *, color: bool = False
+) -> logging.Handler:
+    """Writes there, as `formatter` has it or, without one, for humans."""
+    handler: logging.StreamHandler[Any]
     if target == "/dev/stderr":
         handler = logging.StreamHandler(sys.stderr)
     elif target == "/dev/stdout":
@@ -96,8 +133,14 @@ def _handler(target: str, formatter: logging.Formatter) -> logging.Handler:
     else:
         # Opened again when log rotation has moved it away.
         handler = logging.handlers.WatchedFileHandler(target, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(formatter)
+    on_terminal = handler.stream is not None and handler.stream.isatty()
+    handler.setFormatter(formatter or HumanFormatter(color=color and on_terminal))
+    handler.addFilter(_is_for_the_log)
     return handler
+
+
+def _is_for_the_log(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO or record.name.partition(".")[0] == OURS
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +111,59 @@ def test_a_human_line_reads_well() -> None:
     )
 
 
+def test_a_colored_line_is_the_same_line_painted() -> None:
+    """Level, keys, time and logger stand out or back; without its colors it is the plain line."""
+    record = record_of("hello", client="Claude Code", status=200)
+    colored, plain = HumanFormatter(color=True).format(record), HumanFormatter().format(record)
+
+    assert "\x1b[32mINFO   \x1b[0m" in colored
+    assert "\x1b[2mstatus=\x1b[0m200" in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
+
+
+@pytest.mark.parametrize(
+    ("levelname", "style"), [("DEBUG", "2"), ("WARNING", "33"), ("ERROR", "31"), ("CRITICAL", "1;31")]
+)
+def test_each_level_has_a_color_of_its_own(levelname: str, style: str) -> None:
+    """Trouble is seen before it is read; a level of somebody else has none."""
+    record = record_of("hello")
+    record.levelname = levelname
+    assert f"\x1b[{style}m{levelname}" in HumanFormatter(color=True).format(record)
+    record.levelname = "NOTICE"
+    assert " NOTICE  " in HumanFormatter(color=True).format(record)
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\x1b[31m", "\x00", "\x9b"])
+def test_a_client_cannot_color_a_colored_line(control: str) -> None:
+    """The colors are the formatter's alone."""
+    line = HumanFormatter(color=True).format(record_of(f"a{control}b", value=f"c{control}d"))
+
+    assert control[0] not in re.sub(r"\x1b\[(2|32|0)m", "", line)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"status": 200, "user": "ada", "model": "m 1", "client_left": False, "error": None},
+        {"seconds": 0.25, "names": ["a", "b"], "odd": 'a="b" c', "empty": "", "line": "a\nb"},
+    ],
+)
+def test_both_shapes_have_the_same_facts(extra: dict[str, Any]) -> None:
+    """Whoever reads one misses nothing of the other."""
+    record = record_of("hello %s", "you", **extra)
+    fields = json.loads(JsonFormatter().format(record))
+    line = HumanFormatter().format(record)
+
+    time, level, logger, rest = re.split(r" +", line, maxsplit=3)
+    assert (time, level, logger) == (fields["time"], fields["level"], fields["logger"])
+    assert rest.startswith(f"{fields['message']} ")
+    shown = rest.removeprefix(fields["message"])
+    for name, value in extra.items():
+        assert fields[name] == value
+        bare, quoted = f" {name}={value}", f" {name}={json.dumps(value, separators=(',', ':'))}"
+        assert bare in shown or quoted in shown
+
+
 @pytest.mark.parametrize("control", ["\n", "\r", "\x1b[31m", "\x00", "\x9b"])
 def test_control_characters_are_shown_and_not_obeyed(control: str) -> None:
     """A client can neither forge a line nor color the operator's terminal."""
@@ -130,6 +185,62 @@ def test_both_places_get_every_line_and_nothing_goes_elsewhere(
     assert captured.err.endswith("x hello\n")
     assert captured.out == ""
     assert json.loads((tmp_path / "log.json").read_text())["message"] == "hello"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "color", "painted"),
+    [(Terminal(), True, True), (Terminal(), False, False), (io.StringIO(), True, False)],
+    ids=["a terminal", "a terminal without colors", "a pipe"],
+)
+def test_only_a_terminal_that_wants_colors_gets_them(
+    stream: io.StringIO, color: bool, painted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Escape sequences in a file are a nuisance; the JSON log never has any."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("/dev/stderr", str(tmp_path / "log.json"), color=color)
+
+    logging.getLogger("x").info("hello")
+
+    assert ("\x1b[" in stream.getvalue()) is painted
+    assert "\x1b" not in (tmp_path / "log.json").read_text()
+
+
+def test_a_file_for_humans_has_no_colors(tmp_path: Path) -> None:
+    """Also where the command has a terminal."""
+    configure_logging(str(tmp_path / "log"), "", color=True)
+
+    logging.getLogger("x").warning("hello")
+
+    assert "\x1b" not in (tmp_path / "log").read_text()
+
+
+def test_below_info_only_our_own_lines_are_written(tmp_path: Path) -> None:
+    """The SDKs of the vendors, for one, show whole requests there."""
+    configure_logging(str(tmp_path / "human"), str(tmp_path / "json"), level=logging.DEBUG)
+
+    for name in ("ai_gateway.access", "ai_gateway", "openai._base_client", "ai_gatewayx"):
+        logging.getLogger(name).debug("from %s", name)
+    logging.getLogger("asyncio").info("from asyncio")
+
+    for place in ("human", "json"):
+        text = (tmp_path / place).read_text()
+        assert re.findall(r"from ([\w.]+)", text) == ["ai_gateway.access", "ai_gateway", "asyncio"]
+
+
+def test_a_higher_level_leaves_out_what_is_below(tmp_path: Path) -> None:
+    """For ours as for others."""
+    configure_logging(str(tmp_path / "log"), "", level=logging.ERROR)
+
+    logging.getLogger("ai_gateway").warning("hello")
+    logging.getLogger("ai_gateway").error("trouble")
+
+    assert (tmp_path / "log").read_text().endswith("ai_gateway trouble\n")
+    assert "hello" not in (tmp_path / "log").read_text()
 
 
 def test_standard_output_can_carry_the_json_log(capsys: pytest.CaptureFixture[str]) -> None:
