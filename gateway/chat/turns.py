@@ -144,19 +144,22 @@ class Turns:
     async def _watch_abandoned(self) -> None:
         """Say of chats whose process died that nobody answers there: else they would look busy for ever.
 
-        Only a good while after their lease, so that a runner that had no database for a moment keeps its chat.
+        What waits in their queue is answered with the next message.
         """
         while True:
             try:
-                for chat_id, runner_id in await self._means.store.abandoned(self._means.lease_s):
-                    if not self.runs(chat_id) and await self._means.store.finish(
-                        chat_id, runner_id, error=ABANDONED
-                    ):
-                        log.warning("the chat %s was abandoned by who ran it", chat_id)
-                        self._means.hub.publish(chat_id, StatusChanged(status="error", error=ABANDONED))
+                await self._end_abandoned()
             except StoreError as error:
                 log.warning("abandoned chats are looked for later: %s", error)
             await self._means.pause(self._means.lease_s)
+
+    async def _end_abandoned(self) -> None:
+        """Only a while after their lease: a runner that had no database for a moment may still renew it."""
+        store = self._means.store
+        for chat_id, runner_id in await store.abandoned(self._means.lease_s / 3):
+            if not self.runs(chat_id) and await store.finish(chat_id, runner_id, error=ABANDONED):
+                log.warning("the chat %s was abandoned by who ran it", chat_id)
+                self._means.hub.publish(chat_id, StatusChanged(status="error", error=ABANDONED))
 
     def _named(self, name: str) -> list[asyncio.Task[Any]]:
         return [task for task in self._tasks if task.get_name() == name]

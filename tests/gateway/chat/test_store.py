@@ -11,7 +11,7 @@ from gateway.chat.content import Image, Part, Reasoning, Text, Tokens, ToolCall,
 from gateway.chat.store import Chat, NewMessage, UnknownChat
 from recorders.codec import MAX_INTEGER
 from recorders.stores.base import RecordsRefused
-from tests.gateway.chat.stores import MODEL, OWNER, Chats, chats_at, said
+from tests.gateway.chat.stores import LEASE, MODEL, OWNER, Chats, chats_at, said
 
 NOBODYS_KEY = "AAAAAAAAAA"
 RACES = 40
@@ -505,6 +505,16 @@ async def test_the_chat_of_a_runner_that_died_is_free_when_its_lease_has_ended(c
     assert not await chats.store.finish(chat.id, "runner")
     assert not await chats.store.finish(chat.id, "runner", error="no")
     assert await chats.other.finish(chat.id, "next")
+
+
+async def test_a_chat_is_abandoned_a_while_after_the_lease_of_its_runner(chats: Chats) -> None:
+    """Not before, and not when it has ended."""
+    dead, ended = await chats.running("dead"), await chats.running("other")
+    assert await chats.store.finish(ended.id, "other")
+    chats.clock.now += LEASE + timedelta(seconds=20)
+    assert await chats.other.abandoned(20.0) == []
+    chats.clock.now += timedelta(seconds=1)
+    assert await chats.other.abandoned(20.0) == [(dead.id, "dead")]
 
 
 async def test_a_runner_that_is_late_keeps_a_chat_that_nobody_took(chats: Chats) -> None:

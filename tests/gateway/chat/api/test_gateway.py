@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,3 +119,9 @@ async def test_a_gateway_that_runs_again_takes_messages_again(tmp_path: Path) ->
         sent = await _ask(app, "POST", f"/chats/{chats[0]['id']}/messages", b'{"message": "Hi"}')
 
         assert sent.status == 202
+
+
+async def test_no_debug_line_of_a_direct_call_holds_the_headers_of_its_answer(tmp_path: Path) -> None:
+    """Providers have been seen to echo a credential there, below where it is taken out."""
+    async with _gateway(tmp_path):
+        assert not logging.getLogger("httpcore2.http11").isEnabledFor(logging.DEBUG)
