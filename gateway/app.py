@@ -279,6 +279,8 @@ class Gateway:
         Raises `StoreError`, `JournalUnusable`, `SettingsError`.
         """
         async with contextlib.AsyncExitStack() as stack:
+            if self.metrics is not None:
+                await stack.enter_async_context(self.metrics.running())
             for way in (self._own_transport, self._chat_ways):
                 if way is not None:
                     stack.push_async_callback(way.aclose)
@@ -299,8 +301,6 @@ class Gateway:
             if self.retention is not None:
                 self.retention.start()
                 stack.push_async_callback(self.retention.stop)
-            if self.metrics is not None:
-                await stack.enter_async_context(self.metrics.running())
             self._warn()
             self._running, self._leaving, self._stopping = True, False, False
             try:

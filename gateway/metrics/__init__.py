@@ -2,6 +2,7 @@
 
     instruments.py  every metric with its name, labels and words: the list
     labels.py       what keeps labels few: models, users and methods beyond a bound are `other`
+    series.py       the way from an event to a series
     requests.py     what the layer `MetricsMiddleware` saw, counted
     records.py      what was recorded, counted: an observer of the sink
     readings.py     what others count or hold already, read when somebody asks

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 from providers.base import ANY
 
@@ -58,26 +57,3 @@ class Users:
             self._known.add(user)
             return user
         return OTHER
-
-
-Child_co = TypeVar("Child_co", covariant=True)
-
-
-class Labelled(Protocol[Child_co]):
-    """A metric with labels."""
-
-    def labels(self, *values: str) -> Child_co: ...
-
-
-class Series(Generic[Child_co]):
-    """The series of one metric, each looked up once: prometheus-client takes a lock and checks labels every time."""
-
-    def __init__(self, metric: Labelled[Child_co]) -> None:
-        self._metric = metric
-        self._known: dict[Hashable, Child_co] = {}
-
-    def of(self, *values: str) -> Child_co:
-        child = self._known.get(values)
-        if child is None:
-            child = self._known[values] = self._metric.labels(*values)
-        return child

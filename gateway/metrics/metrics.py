@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ai_gateway.metrics")
 
-TAKE_EVERY_S: Final = 5.0
+TAKE_EVERY_S: Final = 1.0
+"""What a worker has counted and not written yet is lost when it is killed."""
 
 
 class Metrics:
@@ -59,7 +60,9 @@ class Metrics:
             self._readings.sources.reloads = reloads
 
     def take(self) -> None:
-        """Read what is only read when somebody asks. For the event loop's thread."""
+        """Bring everything up to date, for who asks now. For the event loop's thread."""
+        self.requests.hand_on()
+        self.records.hand_on()
         if self._readings is not None:
             self._readings.take()
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from gateway.metrics.instruments import Instruments
-from gateway.metrics.labels import OTHER, Models, Series, Users
+from gateway.metrics.labels import OTHER, Models, Users
+from gateway.metrics.series import Tally
 from recorders.records import (
     InterceptionEnd,
     InterceptionStart,
@@ -22,7 +23,7 @@ from recorders.records import (
 )
 
 RECORD_TYPES: Final = {
-    kind: str(kind.__struct_config__.tag)
+    kind: (str(kind.__struct_config__.tag),)
     for kind in (InterceptionStart, InterceptionEnd, TokenUsage, PromptUsage, ToolUsage, ModelThought)
 }
 
@@ -40,13 +41,18 @@ class RecordMeter:
     def __init__(self, instruments: Instruments, models: Models, users: Users | None = None) -> None:
         self._models, self._users = models, users
         self._running: dict[str, _Whose] = {}
-        self._records = Series(instruments.records)
-        self._prompts = Series(instruments.prompts)
-        self._tokens = Series(instruments.tokens)
-        self._tool_calls = Series(instruments.tool_calls)
+        self._records = Tally(instruments.records)
+        self._prompts = Tally(instruments.prompts)
+        self._tokens = Tally(instruments.tokens)
+        self._tool_calls = Tally(instruments.tool_calls)
+
+    def hand_on(self) -> None:
+        """Give what was counted to prometheus-client."""
+        for tally in (self._records, self._prompts, self._tokens, self._tool_calls):
+            tally.hand_on()
 
     def __call__(self, record: Record) -> None:
-        self._records.of(RECORD_TYPES[type(record)]).inc()
+        self._records.add(RECORD_TYPES[type(record)])
         match record:
             case InterceptionStart():
                 self._running[record.interception_id] = self._whose(record)
@@ -55,9 +61,9 @@ class RecordMeter:
             case TokenUsage():
                 self._count_tokens(record)
             case PromptUsage():
-                self._prompts.of(*self._labels(record)).inc()
+                self._prompts.add(self._labels(record))
             case ToolUsage():
-                self._tool_calls.of(*self._labels(record)).inc()
+                self._tool_calls.add(self._labels(record))
 
     def _whose(self, start: InterceptionStart) -> _Whose:
         rest: tuple[str, ...] = (start.client,)
@@ -72,7 +78,7 @@ class RecordMeter:
         labels = self._labels(usage)
         for kind, tokens in _counts(usage):
             if tokens > 0:
-                self._tokens.of(*labels, kind).inc(tokens)
+                self._tokens.add((*labels, kind), tokens)
 
     def _labels(self, record: Record) -> tuple[str, ...]:
         whose = self._running.get(record.interception_id)

@@ -10,7 +10,8 @@ from collections import Counter
 from typing import Final
 
 from gateway.metrics.instruments import Instruments
-from gateway.metrics.labels import OTHER, Models, Series, Users, method_label
+from gateway.metrics.labels import OTHER, Models, Users, method_label
+from gateway.metrics.series import Observations, Tally
 from middleware.errors import (
     CircuitOpen,
     ClientLeft,
@@ -33,15 +34,22 @@ class RequestMeter:
     def __init__(self, instruments: Instruments, models: Models, users: Users | None = None) -> None:
         self._models, self._users = models, users
         self._running: dict[Measured, Exchange] = {}
-        self._interceptions = Series(instruments.interceptions)
-        self._duration = Series(instruments.duration)
-        self._first_byte = Series(instruments.first_byte)
-        self._passthrough = Series(instruments.passthrough)
-        self._refused = Series(instruments.refused)
-        self._upstream_errors = Series(instruments.upstream_errors)
-        self._trips = Series(instruments.circuit_trips)
-        self._rejects = Series(instruments.circuit_rejects)
-        self._exhaustions = Series(instruments.key_exhaustions)
+        self._duration = Observations(instruments.duration)
+        self._first_byte = Observations(instruments.first_byte)
+        self._interceptions = Tally(instruments.interceptions)
+        self._passthrough = Tally(instruments.passthrough)
+        self._refused = Tally(instruments.refused)
+        self._upstream_errors = Tally(instruments.upstream_errors)
+        self._trips = Tally(instruments.circuit_trips)
+        self._rejects = Tally(instruments.circuit_rejects)
+        self._exhaustions = Tally(instruments.key_exhaustions)
+
+    def hand_on(self) -> None:
+        """Give what was counted to prometheus-client."""
+        for tally in (self._interceptions, self._passthrough, self._refused, self._upstream_errors):
+            tally.hand_on()
+        for tally in (self._trips, self._rejects, self._exhaustions):
+            tally.hand_on()
 
     def began(self, request: Measured) -> None:
         self._running[request] = request.exchange
@@ -60,12 +68,13 @@ class RequestMeter:
         if provider is None:
             return
         for trouble in exchange.troubles:
-            self._upstream_errors.of(provider.name, trouble).inc()
+            self._upstream_errors.add((provider.name, trouble))
         if exchange.outcome is not None:
             self._intercepted(request, provider)
         elif exchange.attempt:
-            values = (provider.name, _route(exchange), method_label(request.method), _code(request))
-            self._passthrough.of(*values).inc()
+            self._passthrough.add(
+                (provider.name, _route(exchange), method_label(request.method), _code(request))
+            )
 
     def running(self) -> Counter[tuple[str, ...]]:
         """How many interceptions are under way, by provider, model and route."""
@@ -78,7 +87,7 @@ class RequestMeter:
     def circuit_changed(self, name: str, state: State) -> None:
         """Hears the circuit breaker."""
         if state == "open":
-            self._trips.of(*self.circuit_labels(name)).inc()
+            self._trips.add(self.circuit_labels(name))
 
     def circuit_labels(self, name: str) -> tuple[str, str, str]:
         """Provider, route and model of a circuit: what the circuit breaker makes its name of."""
@@ -95,22 +104,22 @@ class RequestMeter:
         )
         if self._users is not None:
             values += (self._users.label(exchange.caller.username) if exchange.caller else OTHER,)
-        self._interceptions.of(*values).inc()
+        self._interceptions.add(values)
         if exchange.outcome != "refused":
-            self._duration.of(provider.name, model).observe(request.duration_s)
+            self._duration.add((provider.name, model), request.duration_s)
         if request.first_byte_s is not None and request.status < 400:
-            self._first_byte.of(provider.name, model).observe(request.first_byte_s)
+            self._first_byte.add((provider.name, model), request.first_byte_s)
 
     def _failed(self, exchange: Exchange, error: Exception) -> None:
         provider = exchange.provider.name if exchange.provider else OTHER
         if isinstance(error, ClientLeft | UpstreamUnreachable | UpstreamTimeout):
             return
         if isinstance(error, GatewayError):
-            self._refused.of(provider, type(error).__name__).inc()
+            self._refused.add((provider, type(error).__name__))
         if isinstance(error, CircuitOpen):
-            self._rejects.of(*self.circuit_labels(exchange.circuit)).inc()
+            self._rejects.add(self.circuit_labels(exchange.circuit))
         elif isinstance(error, KeysExhausted):
-            self._exhaustions.of(provider).inc()
+            self._exhaustions.add((provider,))
 
     def _model(self, exchange: Exchange, provider: Provider) -> str:
         return self._models.label(provider.name, exchange.facts.model) if exchange.facts else OTHER
