@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from gateway.chat.events import ChatEvent, Delta, MessageAdded, StatusChanged
 
@@ -61,7 +61,7 @@ class Feed:
 class Hub:
     def __init__(self) -> None:
         self._feeds: dict[str, set[Feed]] = {}
-        self._said: dict[str, dict[str, str]] = {}
+        self._said: dict[str, dict[Literal["text", "reasoning"], list[str]]] = {}
 
     def publish(self, chat_id: str, event: ChatEvent) -> None:
         self._keep(chat_id, event)
@@ -82,8 +82,8 @@ class Hub:
     def feed(self, chat_id: str) -> Iterator[Feed]:
         """Subscribe for a block: everything from now on, and first what is being said."""
         feed = Feed()
-        for kind, text in self._said.get(chat_id, {}).items():
-            feed.put(Delta(kind="reasoning" if kind == "reasoning" else "text", text=text))
+        for kind, pieces in self._said.get(chat_id, {}).items():
+            feed.put(Delta(kind=kind, text="".join(pieces)))
         feeds = self._feeds.setdefault(chat_id, set())
         feeds.add(feed)
         try:
@@ -95,7 +95,6 @@ class Hub:
 
     def _keep(self, chat_id: str, event: ChatEvent) -> None:
         if isinstance(event, Delta):
-            said = self._said.setdefault(chat_id, {})
-            said[event.kind] = said.get(event.kind, "") + event.text
+            self._said.setdefault(chat_id, {}).setdefault(event.kind, []).append(event.text)
         elif isinstance(event, MessageAdded | StatusChanged):
             self._said.pop(chat_id, None)
