@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(RUNTIME) ## start the demo: the gateway, a user, a key and a local provider
@@ -59,6 +59,11 @@ instructions: $(DEV) ## count the instructions of a request, and fail when a row
 .PHONY: faults
 faults: $(DEV) ## kill, fill, cut and stall the gateway, and count its records; choose with ARGS="--short kill9"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+.PHONY: deploy-check
+deploy-check: $(DEV) ## check deploy/ with helm, promtool, Prometheus, nginx and others, kept in ~/.cache; leaves out what it can't get
+	$(BIN)/python -m tests.deploy.tools
+	DEPLOY_CHECK=1 $(BIN)/pytest -q -rs tests/deploy
 
 .PHONY: lock
 lock: $(DEV) ## write both locks from pyproject.toml (UPGRADE=1 takes the newest of everything)

