@@ -30,5 +30,6 @@ def tune() -> None:
     logging.logProcesses = False
     logging.logMultiprocessing = False
     logging.logThreads = False
+    logging._srcfile = None  # as the manual of `logging` says: no line names its caller
     if sys.version_info >= (3, 12):
         logging.logAsyncioTasks = False

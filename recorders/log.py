@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import re
 import sys
+import time
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -37,6 +39,10 @@ _log = logging.getLogger("ai_gateway.interceptions")
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+_BARE: Final = re.compile(r"[!#-<>-\[\]-~]+")
+"""Most values: ASCII without a blank, a quotation mark, `=` or a backslash."""
+_MISREAD: Final = frozenset(' "=\\')
+_WORDS: Final = {None: "null", True: "true", False: "false"}
 
 
 def structured_log(record: Record) -> None:
@@ -131,12 +137,27 @@ def _handler(
     elif target == "/dev/stdout":
         handler = logging.StreamHandler(sys.stdout)
     else:
-        # Opened again when log rotation has moved it away.
-        handler = logging.handlers.WatchedFileHandler(target, encoding="utf-8", errors="backslashreplace")
+        handler = _RotatedFile(target)
     on_terminal = handler.stream is not None and handler.stream.isatty()
     handler.setFormatter(formatter or HumanFormatter(color=color and on_terminal))
     handler.addFilter(_is_for_the_log)
     return handler
+
+
+class _RotatedFile(logging.handlers.WatchedFileHandler):
+    """A file that is opened again when log rotation has moved it away, which is looked for once a second."""
+
+    LOOK_EVERY_S: ClassVar = 1.0
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target, encoding="utf-8", errors="backslashreplace")
+        self._look_at = 0.0
+
+    def reopenIfNeeded(self) -> None:  # noqa: N802 - the standard library's name
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + self.LOOK_EVERY_S
+            super().reopenIfNeeded()
 
 
 def _is_for_the_log(record: logging.LogRecord) -> bool:
@@ -154,6 +175,11 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 
 def _readable(value: Any) -> str:
     """Bare when nothing in it could be misread, else as JSON, which quotes and escapes."""
-    if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' "=\\'):
-        return value
+    if isinstance(value, str):
+        if _BARE.fullmatch(value) or (value.isprintable() and value and not set(value) & _MISREAD):
+            return value
+    elif value is None or isinstance(value, bool):
+        return _WORDS[value]
+    elif isinstance(value, int):
+        return str(value)
     return msgspec.json.encode(plain(value)).decode().translate(_CONTROLS)

@@ -282,3 +282,47 @@ def test_metadata_of_a_host_that_is_no_json_is_logged_as_text(tmp_path: Path) ->
 
     fields = json.loads((tmp_path / "log.json").read_text())
     assert fields["metadata"] == {"path": "/x", "kind": "<class 'object'>"}
+
+
+def test_a_file_that_log_rotation_moved_away_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for once in a while; until then lines go where the file went."""
+    now = [100.0]
+    monkeypatch.setattr("recorders.log.time.monotonic", lambda: now[0])
+    target = tmp_path / "gateway.log"
+    configure_logging(str(target), "")
+    log = logging.getLogger("ai_gateway.test")
+    log.info("one")
+    target.rename(tmp_path / "gateway.log.1")
+    log.info("two")
+    now[0] += 1.5
+    log.info("three")
+    assert [line.split()[-1] for line in (tmp_path / "gateway.log.1").read_text().splitlines()] == [
+        "one",
+        "two",
+    ]
+    assert target.read_text().split()[-1] == "three"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (12, "12"),
+        (1.5, "1.5"),
+        ("bare-word/1.2:3", "bare-word/1.2:3"),
+        ("größe", "größe"),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', '"say \\"x\\""'),
+        ("", '""'),
+        ("line\\nbreak", '"line\\\\nbreak"'),
+        ({"a": 1}, '{"a":1}'),
+    ],
+)
+def test_a_value_is_bare_where_nothing_in_it_can_be_misread(value: object, shown: str) -> None:
+    """Else it is JSON, which says where it ends."""
+    record = logging.makeLogRecord({"msg": "request", "name": "ai_gateway.test", "key": value})
+    assert HumanFormatter().format(record).endswith(f" request key={shown}")
