@@ -1,7 +1,7 @@
 """What a scrape of the gateway says, by name and labels.
 
-    seen = await scraped(rig)
-    seen.value("prompts_total", model="m")     # the one series with these labels, and maybe more; 0 where there is none
+seen = await scraped(rig)
+seen.value("prompts_total", model="m")     # the one series with these labels, and maybe more; 0 where there is none
 """
 
 from __future__ import annotations
