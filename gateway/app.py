@@ -51,6 +51,7 @@ from gateway.stack import (
     outer_layers,
     the_layer,
 )
+from gateway.tracing import tracing_from
 from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.errors import GatewayDisabled, ShuttingDown
 from middleware.exchange import DELEGATION_KEY
@@ -184,9 +185,12 @@ class Gateway:
         observers: list[Observer] = [structured_log] if options.structured_logging else []
         if metrics is not None:
             observers.append(metrics.records)
+        tracing = self.tracing = tracing_from(options)
+        if tracing is not None:
+            observers.append(tracing.summaries)
         sink = JournalSink(self.journal, observers=observers, when_full=options.journal_full)
         registry = self._registry = registry_from(options)
-        parts = Parts(options, registry, self._authenticator, sink, metrics)
+        parts = Parts(options, registry, self._authenticator, sink, metrics, tracing)
         outer, admitting = outer_layers(layers), admitting_layers(layers)
         self._shutting_down = compose(outer, _refuse, parts)
         self._management: ASGIApp | None = None
@@ -281,6 +285,9 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             if self.metrics is not None:
                 await stack.enter_async_context(self.metrics.running())
+            if self.tracing is not None:
+                self.tracing.open()
+                stack.push_async_callback(self.tracing.close)
             for way in (self._own_transport, self._chat_ways):
                 if way is not None:
                     stack.push_async_callback(way.aclose)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.metrics.metrics import Metrics
     from gateway.settings import GatewayOptions
+    from gateway.tracing import Tracing
     from middleware.auth import Authenticator
     from providers.registry import Registry
     from recorders.sink import Sink
@@ -25,6 +26,8 @@ class Parts:
     sink: Sink
     metrics: Metrics | None = None
     """None: nothing is counted."""
+    tracing: Tracing | None = None
+    """None: nothing is traced."""
 
     @property
     def actor_headers(self) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from middleware.attempt_tracing import AttemptTracingMiddleware
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
@@ -29,6 +30,7 @@ from middleware.limits import LimitsMiddleware
 from middleware.metrics import MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
+from middleware.tracing import TracingMiddleware
 from providers.circuit import CircuitRules
 
 if TYPE_CHECKING:
@@ -78,6 +80,15 @@ CLIENT_SIDE: Final[tuple[Layer, ...]] = (
         MetricsMiddleware,
         lambda app, p: MetricsMiddleware(app, meter=p.metrics.requests) if p.metrics else app,
         "inside errors, whose refusals it sees as they are raised; outside auth: refused requests are counted too",
+    ),
+    Layer(
+        TracingMiddleware,
+        lambda app, p: (
+            TracingMiddleware(app, tracer=p.tracing.tracer, summaries=p.tracing.summaries)
+            if p.tracing
+            else app
+        ),
+        "inside metrics, which measures what it costs; outside auth: refused requests have a span too",
     ),
     Layer(
         AuthMiddleware,
@@ -132,6 +143,11 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
             app, max_retries=p.options.max_retries, deadline_s=p.options.total_timeout_s
         ),
         "outermost here: each attempt passes the layers below, and those outside see one answer",
+    ),
+    Layer(
+        AttemptTracingMiddleware,
+        lambda app, p: AttemptTracingMiddleware(app) if p.tracing else app,
+        "inside failover: each attempt has a span; outside the rest: a refused one too, and bedrock signs its headers",
     ),
     Layer(
         CircuitBreakerMiddleware,

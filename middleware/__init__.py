@@ -3,6 +3,7 @@
 They are imported from here for composing. `gateway.stack` has them in their order, with the reason for each place.
 """
 
+from middleware.attempt_tracing import AttemptTracingMiddleware
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
@@ -18,9 +19,11 @@ from middleware.limits import LimitsMiddleware
 from middleware.metrics import MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
+from middleware.tracing import TracingMiddleware
 from middleware.upstream import Upstream
 
 __all__ = [
+    "AttemptTracingMiddleware",
     "AuthMiddleware",
     "BedrockMiddleware",
     "BodyMiddleware",
@@ -36,5 +39,6 @@ __all__ = [
     "ProviderDispatch",
     "RouteMiddleware",
     "TelemetryMiddleware",
+    "TracingMiddleware",
     "Upstream",
 ]

@@ -1,8 +1,8 @@
 """Finds out who is calling.
 
-Place: inside errors, telemetry and metrics, outside everything else, so that a stranger costs nothing and learns
-nothing. Sets `caller`, and `token` for governance to remove from the request. Refuses a request without a token (400),
-with a bad one (403), and while the authority can't be asked (503, never 401 or 403).
+Place: inside errors, telemetry, metrics and tracing, outside everything else, so that a stranger costs nothing and
+learns nothing. Sets `caller`, and `token` for governance to remove from the request. Refuses a request without a token
+(400), with a bad one (403), and while the authority can't be asked (503, never 401 or 403).
 
 It does not change a header, and does not decide what the caller may do.
 """
@@ -61,7 +61,7 @@ def _nothing(scope: Scope) -> bool:
 class AuthMiddleware:
     """Asks `authenticator` who is calling; a request for which `exempt` is true passes without an identity."""
 
-    requires: ClassVar[frozenset[str]] = frozenset({"errors", "request_id", "measured"})
+    requires: ClassVar[frozenset[str]] = frozenset({"errors", "request_id", "measured", "span"})
     provides: ClassVar[frozenset[str]] = frozenset({"caller", "token"})
 
     def __init__(

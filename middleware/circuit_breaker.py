@@ -1,8 +1,9 @@
 """Spares a provider that keeps failing: one circuit for each instance, endpoint and model.
 
-Place: inside failover, so that each attempt counts and each is refused; outside bedrock and dump, so that a refused
-attempt is neither signed nor dumped. Needs `attempt`, `provider`, `route` and `facts`; sets `circuit`, the name of the
-one that the attempt passes. While a circuit is open it refuses with 503 and `Retry-After`, in the provider's shape.
+Place: inside failover and attempt_tracing, so that each attempt counts and each is refused; outside bedrock and dump,
+so that a refused attempt is neither signed nor dumped. Needs `attempt`, `provider`, `route` and `facts`; sets
+`circuit`, the name of the one that the attempt passes. While a circuit is open it refuses with 503 and `Retry-After`,
+in the provider's shape.
 
 What counts as a failure says the provider type (`failing_statuses`: 503, 504, for Anthropic 529), and the status alone
 decides, as soon as it is there. Every other status is an answer, and ends a run of failures: also 429, which is about
@@ -56,7 +57,7 @@ class CircuitBreakerMiddleware:
     which closes it. `on_change` hears of each change of state: the name of the circuit and its new state.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset({"attempt", "provider", "route", "facts"})
+    requires: ClassVar[frozenset[str]] = frozenset({"attempt", "attempt_span", "provider", "route", "facts"})
     provides: ClassVar[frozenset[str]] = frozenset({"circuit"})
 
     def __init__(

@@ -20,6 +20,8 @@ from recorders.records import CredentialKind, Outcome
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+    from recorders.spans import Span
+
 SCOPE_KEY: Final = "ai_gateway.exchange"
 DELEGATION_KEY: Final = "ai_gateway.delegation"
 
@@ -59,6 +61,7 @@ class Exchange:
     request_id: str = ""  # telemetry
     errors: bool = False  # errors
     measured: bool = False  # metrics
+    span: Span | None = field(default=None, repr=False)  # tracing; None where nothing is traced
     caller: Identity | None = None  # auth
     token: Secret | None = None  # auth; governance removes every trace of it from the request
     credential_kind: CredentialKind | None = None  # governance
@@ -74,6 +77,7 @@ class Exchange:
     outcome: Outcome | None = None  # interception, when it ends
     attempt: int = 0  # failover: 1 for the first; it sets `credential` anew for each
     troubles: tuple[str, ...] = ()  # failover: of each attempt that failed, what failed it
+    attempt_span: Span | None = field(default=None, repr=False)  # attempt_tracing; of the last attempt
     circuit: str = ""  # circuit_breaker: the name of the one that the attempt passes
     bonds: list[str] = field(default_factory=list)  # interception; failover takes them
     client_left: bool = False  # whoever saw it first

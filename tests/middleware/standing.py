@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Scope
 
 import middleware
+from middleware.attempt_tracing import AttemptTracingMiddleware
 from middleware.auth import AuthMiddleware
 from middleware.bedrock import BedrockMiddleware
 from middleware.body import BodyMiddleware
@@ -21,7 +22,7 @@ from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.dispatch import ProviderDispatch
 from middleware.dump import DumpMiddleware
 from middleware.errors import ErrorsMiddleware, Unauthorized
-from middleware.exchange import Identity
+from middleware.exchange import Exchange, Identity
 from middleware.failover import FailoverMiddleware
 from middleware.governance import GovernanceMiddleware
 from middleware.header_strip import HeaderStripMiddleware
@@ -30,11 +31,13 @@ from middleware.limits import LimitsMiddleware
 from middleware.metrics import Measured, MetricsMiddleware
 from middleware.route import RouteMiddleware
 from middleware.telemetry import TelemetryMiddleware
+from middleware.tracing import TracingMiddleware
 from providers.registry import Registry
 from providers.secret import Secret
 from recorders.stores.memory import MemoryStore
 from tests.middleware.contract import Standing
 from tests.middleware.exchanges import CALLER, CHAT_BODY, OPENAI_INSTANCE, TOKEN, known_scope
+from tests.spans import Spans
 
 
 class OneCaller:
@@ -70,6 +73,7 @@ LAYERS: Final[dict[type[Any], Build]] = {
     ErrorsMiddleware: lambda app, folder: ErrorsMiddleware(app),
     TelemetryMiddleware: lambda app, folder: TelemetryMiddleware(app),
     MetricsMiddleware: lambda app, folder: MetricsMiddleware(app, meter=NoMeter()),
+    TracingMiddleware: lambda app, folder: TracingMiddleware(app, tracer=Spans()),
     AuthMiddleware: lambda app, folder: AuthMiddleware(app, authenticator=OneCaller()),
     GovernanceMiddleware: lambda app, folder: GovernanceMiddleware(app),
     HeaderStripMiddleware: lambda app, folder: HeaderStripMiddleware(app),
@@ -79,6 +83,7 @@ LAYERS: Final[dict[type[Any], Build]] = {
     InterceptionMiddleware: lambda app, folder: InterceptionMiddleware(app, sink=MemoryStore()),
     ProviderDispatch: lambda app, folder: ProviderDispatch(app),
     FailoverMiddleware: lambda app, folder: FailoverMiddleware(app),
+    AttemptTracingMiddleware: lambda app, folder: AttemptTracingMiddleware(app),
     CircuitBreakerMiddleware: lambda app, folder: CircuitBreakerMiddleware(app),
     BedrockMiddleware: lambda app, folder: BedrockMiddleware(app),
     DumpMiddleware: lambda app, folder: DumpMiddleware(app, directory=folder),
@@ -92,7 +97,9 @@ def standing(kind: type[Any], folder: Path) -> Standing:
 
 
 def _request() -> Scope:
-    return known_scope(headers=[("authorization", f"Bearer {TOKEN}")])
+    scope = known_scope(headers=[("authorization", f"Bearer {TOKEN}")])
+    Exchange.of(scope).span = Spans().begin("POST", [], {})
+    return scope
 
 
 def layers_found() -> Iterator[type[Any]]:

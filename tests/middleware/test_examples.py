@@ -15,6 +15,7 @@ from recorders.records import InterceptionEnd
 from tests.asgi import call, http_scope
 from tests.middleware.exchanges import CHAT_BODY
 from tests.middleware.standing import LAYERS
+from tests.spans import Spans
 
 FOLDER = Path(__file__).parent / "examples"
 BEARER = ("authorization", "Bearer example-token")
@@ -54,6 +55,24 @@ async def test_telemetry(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = [each for each in caplog.records if each.name == "ai_gateway.access"]
     assert client.body == b"hello"
     assert client.header("x-ai-gateway-request-id") == vars(record)["request_id"].encode()
+
+
+async def test_tracing() -> None:
+    """The span has method, path and status."""
+    app, spans = example("tracing").app, Spans()
+    app.tracer = spans
+    await call(app, http_scope("GET", "/"))
+    assert (spans.root.ended, spans.root.name) == (1, "GET")
+    assert spans.root.attributes["http.response.status_code"] == 200
+
+
+async def test_attempt_tracing() -> None:
+    """The provider is told of the attempt's span, and not of the request's."""
+    app, spans = example("attempt_tracing").app, Spans()
+    app.tracer = spans
+    client = await call(app, http_scope("GET", "/corp/v1/models"))
+    (attempt,) = spans.root.children
+    assert client.body == attempt.traceparent != spans.root.traceparent
 
 
 async def test_auth() -> None:
