@@ -19,9 +19,6 @@ PROMETHEUS: Final = DEPLOY / "prometheus" / "prometheus.yml"
 
 JOB: Final = "ai-gateway"
 
-WHOLE_VARIABLES: Final = {"$__rate_interval": "1m", "$instance": ".*", "$provider": ".*"}
-"""What Grafana puts in the place of its variables when all is chosen."""
-
 
 class Query(NamedTuple):
     """An expression for Prometheus, and where it stands."""
@@ -35,14 +32,19 @@ def panels() -> list[dict[str, Any]]:
     return found
 
 
+def whole(expression: str, *, rate: str = "1m") -> str:
+    """With what Grafana puts in the place of its variables when all of everything is chosen."""
+    values = {"$__rate_interval": rate, "$instance": ".*", "$provider": ".*"}
+    for variable, value in values.items():
+        expression = expression.replace(variable, value)
+    return expression
+
+
 def dashboard_queries() -> Iterator[Query]:
     """Those of the panels, with all of everything chosen."""
     for panel in panels():
         for target in panel.get("targets", []):
-            expression = target["expr"]
-            for variable, value in WHOLE_VARIABLES.items():
-                expression = expression.replace(variable, value)
-            yield Query(f"{panel['title']} ({panel['id']}{target['refId']})", expression)
+            yield Query(f"{panel['title']} ({panel['id']}{target['refId']})", whole(target["expr"]))
 
 
 def alerts() -> list[dict[str, Any]]:

