@@ -45,7 +45,7 @@ e2e: $(DEV) ## run Claude Code, Codex, opencode and the Node SDKs through the ga
 	$(BIN)/pytest -q tests/e2e
 
 .PHONY: bench
-bench: $(DEV) ## measure the gateway beside nginx; choose with ARGS="--rows turn --rounds 3"
+bench: $(DEV) ## measure the gateway beside nginx and other gateways; choose with ARGS="--rows turn --rounds 3"
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-short

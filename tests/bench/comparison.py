@@ -17,15 +17,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
-from tests.bench import conditions, idle, table
+from tests.bench import idle, report, results
 from tests.bench.gateway import Gateway, Variant
 from tests.bench.install import NotInstalledError
 from tests.bench.measure import Bench, Cell, LoadFailedError
 from tests.bench.peers import PEERS
-from tests.bench.process import LOAD_CORES, TARGET_CORE, NotReadyError, allow_open_files, target_cores
-from tests.bench.rows import ALL_ROWS, ROWS
+from tests.bench.process import NotReadyError, allow_open_files
+from tests.bench.rows import ROWS
 from tests.bench.scene import Scene, scene
 from tests.bench.targets import Target, install_nginx
 
@@ -54,13 +55,14 @@ def main(argv: Sequence[str]) -> None:
         bench = Bench(options.connections, here.folder)
         cells, idles = _run(options, here, bench)
         here.stop()
-        if not options.short:
-            _print_figures(options, cells, idles)
-        for target in here.targets:
-            if isinstance(target, Gateway):
-                print(target.check_records(bench.sent[target.name]))
+        gateways = [target for target in here.targets if isinstance(target, Gateway)]
+        recorded = [gateway.check_records(bench.sent[gateway.name]) for gateway in gateways]
+    _progress("")
+    if not options.short:
+        run = report.Run(options.rows, options.rounds, options.connections, options.workers, cells, idles)
+        print(f"{report.text(run)}\n\n{results.write(run, options.output)}")
     answers = sum(sent.total() for sent in bench.sent.values())
-    print(f"{answers:,} answers, each as the upstream sent it")
+    print("\n".join([*recorded, f"{answers:,} answers, each as the upstream sent it"]))
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -82,6 +84,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--streams", type=int, default=2_000, help="how many are open in the row `idle`")
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench-results"), help="folder for JSON, table, plot"
+    )
     parser.add_argument("--short", action="store_true", help="a few requests, no figures: for CI")
     options = parser.parse_args(argv)
     if options.short:
@@ -231,31 +236,3 @@ def keep_right(cells: list[Cell], step: str, do: Callable[[Cell], None]) -> list
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _shared(workers: int) -> str:
-    shared = target_cores(workers) & LOAD_CORES
-    return f", of which {sorted(shared)} has the load too: requests/s say little" if shared else ""
-
-
-def _print_figures(options: argparse.Namespace, cells: list[Cell], idles: list[idle.Idle]) -> None:
-    _progress("")
-    print(f"machine: {conditions.machine()}")
-    print(f"targets on core {sorted(TARGET_CORE)}, upstream and load on {sorted(LOAD_CORES)}, 1 worker each")
-    for workers in options.workers:
-        if workers > 1:
-            print(f"{workers} workers on cores {sorted(target_cores(workers))}{_shared(workers)}")
-    print(f"gateway with {conditions.SWITCHED_ON}")
-    print(
-        f"{options.rounds} rounds, {options.connections} connections; times in ms over direct, at half load"
-    )
-    print(conditions.bodies(ALL_ROWS[name] for name in options.rows))
-    paragraphs = []
-    if cells:
-        paragraphs.append(f"{table.table(cells)}\n\n{table.LEGEND}")
-    if idles:
-        paragraphs.append(idle.table(idles))
-    goals = (table.goals(cells), idle.goals(idles))
-    paragraphs += [table.disturbance(cells), "\n".join(filter(None, goals))]
-    for paragraph in filter(None, paragraphs):
-        print(f"\n{paragraph}")

@@ -55,7 +55,7 @@ GOALS = (
 
 def table(cells: Sequence[Cell]) -> str:
     """The cells as lines; added times are over the direct connection of the same row."""
-    lines = [COLUMNS, *(_line(cell, cells) for cell in cells)]
+    lines = _lines(cells)
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(
@@ -64,6 +64,17 @@ def table(cells: Sequence[Cell]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """The same as a table of Markdown."""
+    head, *lines = _lines(cells)
+    rule = ("---", "---", *["---:"] * (len(COLUMNS) - 2))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
+def _lines(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
+    return [COLUMNS, *(_line(cell, cells) for cell in cells)]
 
 
 def _line(cell: Cell, cells: Sequence[Cell]) -> tuple[str, ...]:
