@@ -52,6 +52,12 @@ class Transitions:
     rate_limited: int = 0
     refused: int = 0
 
+    def count(self, state: KeyState) -> None:
+        if state == "rate_limited":
+            self.rate_limited += 1
+        elif state == "refused":
+            self.refused += 1
+
 
 class KeyPool:
     """`only` restricts a question to one key: the one that a conversation stays with."""
@@ -93,13 +99,14 @@ class KeyPool:
     def rest(self, key: int, status: int, told_s: float | None) -> float:
         """Let a key rest that was answered 429 or 401; `told_s` is what the answer said. Returns the seconds left."""
         now, rest = self._clock(), self._rests[key]
+        before = rest.state(now)
         if status == RATE_LIMITED:
             rest_s = REST_S if told_s is None else min(told_s, LONGEST_REST_S)
-            self.transitions.rate_limited += rest.limited_until <= now
             rest.limited_until = max(rest.limited_until, now + rest_s)
         else:
-            self.transitions.refused += rest.refused_until <= now
             rest.refused_until = max(rest.refused_until, now + REST_S)
+        if (state := rest.state(now)) != before:
+            self.transitions.count(state)
         return rest.left_s(now)
 
     def free_in_s(self, only: int | None = None) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.kinds import (
+    ADDRESS,
     DATABASE_URL,
     DURATION,
     ENCRYPTION_KEYS,
@@ -53,6 +54,10 @@ ROUTES = routes(("openai", "anthropic"))
         (HTTP_URL, "http://[::1]:8080", "http://[::1]:8080"),
         (HTTP_URL, "", ""),
         (HEADER_NAME, "X-Actor", "X-Actor"),
+        (ADDRESS, " 127.0.0.1:9464 ", "127.0.0.1:9464"),
+        (ADDRESS, "[::1]:0", "[::1]:0"),
+        (ADDRESS, "metrics.internal:65535", "metrics.internal:65535"),
+        (ADDRESS, "", ""),
         (MODEL, " anthropic/claude-sonnet-4-5 ", "anthropic/claude-sonnet-4-5"),
         (MODEL, "local/org/model:1", "local/org/model:1"),
         (MODEL, "", ""),
@@ -105,6 +110,11 @@ def test_a_kind_reads_text_and_what_yaml_makes_of_it(kind: Kind, raw: object, va
         (HTTP_URL, "https://u:4711@a", "must not hold a user or a password; remove them and set a key instead"),
         (HTTP_URL, "https://a/?v=4711", "must not have a query or a fragment; remove what follows the path"),
         (HTTP_URL, "https://a/#4711", "must not have a query or a fragment; remove what follows the path"),
+        (ADDRESS, "4711", "must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464"),
+        (ADDRESS, ":4711", "must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464"),
+        (ADDRESS, "::1:4711", "must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464"),
+        (ADDRESS, "localhost:74711", "must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464"),
+        (ADDRESS, "http://a:4711", "must be a host and a port, such as 127.0.0.1:9464 or [::1]:9464"),
         (HEADER_NAME, "a 4711", "must be a header name: an RFC 9110 token of at most 100 characters"),
         (HEADER_NAME, "x-coder-4711", "names a header that already has a meaning; choose another name"),
         (DATABASE_URL, "mysql://u:4711@a/db", "must be a URL that begins with sqlite:/// or postgresql://"),

@@ -322,6 +322,20 @@ async def test_paths_below_a_listed_one_share_its_circuit() -> None:
     assert await rig.is_open(known_scope("/v1/responses/three", method="GET"))
 
 
+async def test_each_change_is_told_to_who_listens() -> None:
+    """With the name of the circuit, which can be looked up."""
+    changes: list[tuple[str, str]] = []
+    rig = Rig(options={"on_change": lambda name, state: changes.append((name, state))})
+    for _ in range(2):
+        await rig.ask(503)
+    (name,) = rig.layer.circuits
+    assert rig.layer.circuits[name].state == "open"
+    rig.now_s += 30
+    await rig.ask(200)
+    assert changes == [(name, "open"), (name, "half-open"), (name, "closed")]
+    assert name == "openai /chat/completions gpt-x"
+
+
 async def test_only_so_many_circuits_are_kept() -> None:
     """A client can name any model: the circuit that was used longest ago is forgotten, and so is closed."""
     rig = Rig(options={"max_circuits": 2})

@@ -391,6 +391,35 @@ async def test_what_may_have_been_worked_on_is_not_sent_again(error: GatewayErro
     assert bench.time.slept == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "troubles"),
+    [
+        ([200], ()),
+        ([400], ()),
+        ([429, 401, 503, 200], ("429", "401", "503")),
+        ([UNREACHABLE, UpstreamTimeout("connect", 10.0), 529], ("connect", "connect_timeout", "529")),
+        ([UpstreamTimeout("first byte", 600.0)], ("first_byte_timeout",)),
+        ([UpstreamTimeout("the whole answer", 3600.0)], ("total_timeout",)),
+        ([Reply(200, steps=[b"a", UpstreamTimeout("idle", 600.0)])], ("idle_timeout",)),
+        ([Reply(200, steps=[b"a", UpstreamBroke("broke off")])], ("broke",)),
+        ([Reply(503, steps=[b"a", UpstreamBroke("broke off")]), 200], ("503",)),
+        ([ClientLeft()], ()),
+        ([Unavailable("spared")], ()),
+        ([BadRequest("no")], ()),
+    ],
+)
+async def test_what_failed_an_attempt_is_kept_for_who_counts(
+    answers: list[Answer], troubles: tuple[str, ...]
+) -> None:
+    """One word for each attempt that failed, if it was the provider or the way to it."""
+    bench, scope = Bench(*answers), known_scope(provider=POOLED)
+    async with bench.drive(scope) as client:
+        await client.ended()
+        if client.exception is not None:
+            await client.failed()
+    assert Exchange.of(scope).troubles == troubles
+
+
 async def test_an_unforeseen_error_comes_out_at_once() -> None:
     """A mistake doesn't get better by repetition."""
     broken = RuntimeError("a mistake")

@@ -123,6 +123,31 @@ def test_a_rate_limit_is_told_apart_from_a_refusal(
     assert pool.limited_for_s() == limited_for_s
 
 
+def test_a_key_is_usable_rate_limited_or_refused() -> None:
+    """A refusal weighs more than a rate limit; when the rest is over, the key is as it was."""
+    pool, clock = pool_and_clock()
+    pool.rest(1, 429, 10.0)
+    pool.rest(2, 401, None)
+    pool.rest(2, 429, 90.0)
+    assert pool.states == ("usable", "rate_limited", "refused")
+    clock.now_s += 60.0
+    assert pool.states == ("usable", "usable", "rate_limited")
+    clock.now_s += 30.0
+    assert pool.states == ("usable", "usable", "usable")
+
+
+def test_a_key_that_rests_is_counted_once() -> None:
+    """However many answers were under way; and again when it rests for another reason, or another time."""
+    pool, clock = pool_and_clock()
+    for status, told_s in ((429, 10.0), (429, 20.0), (401, None), (401, None), (429, 30.0)):
+        pool.rest(0, status, told_s)
+    pool.rest(1, 429, 0.0)
+    assert (pool.transitions.rate_limited, pool.transitions.refused) == (1, 1)
+    clock.now_s += 60.0
+    pool.with_keys(KEYS[:2]).rest(0, 429, 10.0)
+    assert (pool.transitions.rate_limited, pool.transitions.refused) == (2, 1)
+
+
 def test_one_key_alone_can_be_asked_about() -> None:
     """For a conversation that stays with it, the others don't exist."""
     pool, _ = pool_and_clock()

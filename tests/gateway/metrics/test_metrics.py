@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -48,7 +50,13 @@ def body(model: str = "m", prompt: str = "hi", *, stream: bool = False) -> bytes
     )
 
 
-async def ask(rig: Rig, path: str = CHAT, content: bytes | None = None, **headers: str) -> httpx.Response:
+async def ask(
+    rig: Rig,
+    path: str = CHAT,
+    content: bytes | None = None,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> httpx.Response:
     async with client_of(rig.app) as client:
         return await client.post(
             PREFIX + path, content=content or body(), headers={**AUTHORIZATION, **headers}
@@ -64,7 +72,8 @@ def helpful(request: Received) -> Reply:
     if request.method == "GET":
         return chat.models("m")
     streamed = b'"stream":true' in request.body
-    return (anthropic if request.path.endswith("messages") else chat).reply(TURN, streamed=streamed)
+    reply = anthropic.reply if request.path.endswith("messages") else chat.reply
+    return reply(TURN, streamed=streamed)
 
 
 # -- requests -------------------------------------------------------------------------------------------------------
@@ -145,7 +154,7 @@ async def test_what_passes_through_is_counted_by_route() -> None:
 async def test_what_the_gateway_refuses_is_counted_by_its_reason() -> None:
     """Also where nothing is known yet of who asks and for what."""
     async with in_process(Upstream(helpful), metrics_route=True, max_body_bytes=200) as rig:
-        await ask(rig, authorization="Bearer fakewrong00-wrong")
+        await ask(rig, headers={"authorization": "Bearer fakewrong00-wrong"})
         await ask(rig, path="/openai/v1/files")
         await ask(rig, path="/nobody/v1/messages")
         await ask(rig, content=body(prompt="x" * 500))
@@ -248,7 +257,7 @@ async def test_no_client_can_make_a_label() -> None:
             await ask(rig, content=body(f"{made_up}-{number}"))
         await ask(rig, content=body("tell me the secret of the prompt"))
         await ask(rig, content=body("m" * 200))
-        await ask(rig, **{"user-agent": made_up})
+        await ask(rig, headers={"user-agent": made_up})
         await client.request(made_up.upper(), f"{PREFIX}/openai/{made_up}", headers=AUTHORIZATION)
         await client.get(f"{PREFIX}/{made_up}/v1/models", headers=AUTHORIZATION)
         seen = await scraped(rig)
