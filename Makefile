@@ -65,6 +65,10 @@ deploy-check: $(DEV) ## check deploy/ with helm, promtool, Prometheus, nginx and
 	$(BIN)/python -m tests.deploy.tools
 	DEPLOY_CHECK=1 $(BIN)/pytest -q -rs tests/deploy
 
+.PHONY: deploy-image
+deploy-image: ## build the image without Docker and run it read-only (Debian, as root, with buildah and debootstrap)
+	tests/deploy/try-image
+
 .PHONY: lock
 lock: $(DEV) ## write both locks from pyproject.toml (UPGRADE=1 takes the newest of everything)
 	$(LOCK) --group build --output-file requirements.lock

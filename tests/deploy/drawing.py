@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from importlib import import_module
@@ -33,25 +34,23 @@ def number(value: float, unit: str) -> str:
 
 
 def draw_lines(axes: Any, panel: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-    end = max((float(line["values"][-1][0]) for line in lines), default=0.0)
-    points = [
-        ([float(at) - end for at, _ in line["values"]], [float(v) for _, v in line["values"]])
-        for line in lines
-    ]
+    times = sorted({at for line in lines for at, _ in line["values"]}) or [0.0]
+    ago = [at - times[-1] for at in times]
     names = [legend(line) for line in lines]
-    same = len({tuple(times) for times, _ in points}) == 1
-    if panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal" and same:
-        axes.stackplot(points[0][0], *(values for _, values in points), labels=names, alpha=0.8)
+    found = [{at: float(value) for at, value in line["values"]} for line in lines]
+    if panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal":
+        stacked = [[values.get(at, 0.0) for at in times] for values in found]
+        axes.stackplot(ago, *stacked, labels=names, alpha=0.8)
     else:
-        for (times, values), name in zip(points, names, strict=True):
-            axes.plot(times, values, label=name, linewidth=1.2)
-    axes.set_ylim(bottom=0)
+        for values, name in zip(found, names, strict=True):
+            axes.plot(ago, [values.get(at, math.nan) for at in times], label=name, linewidth=1.2)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.3)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=6)
     unit = UNITS.get(panel["fieldConfig"]["defaults"]["unit"], "")
     axes.set_ylabel(unit, fontsize=6)
     if names:
-        axes.legend(fontsize=5, loc="upper left", framealpha=0.6, ncols=1 + len(names) // 6)
+        axes.legend(fontsize=5, loc="upper left", framealpha=0.6, ncols=1 + len(names) // 3)
 
 
 def draw_words(axes: Any, panel: dict[str, Any], lines: list[dict[str, Any]]) -> None:
