@@ -27,8 +27,14 @@ KEEPALIVE_S: Final = 15.0
 _NO_AUTO_HEADERS: Final = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE})
 
 
+_SENT: Final = httpx.ByteStream(b"")
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere."""
+    """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere.
+
+    It lets go of the body of a request once the answer has begun.
+    """
 
     def __init__(self, *, max_connections: int = 0, keepalive_s: float = KEEPALIVE_S) -> None:
         self._max_connections = max_connections
@@ -51,6 +57,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise _as_httpx(error, request) from error
         except ValueError as error:  # a control character in a header
             raise httpx.LocalProtocolError(type(error).__name__, request=request) from error
+        request.stream = _SENT  # the answer keeps its request, for as long as it lasts
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),

@@ -59,8 +59,9 @@ class BedrockMiddleware:
         outward, body = _invocation(scope, exchange, provider, body)
         if exchange.credential_kind != "byok":
             outward = await _signed(outward, exchange, provider, body)
-        answer = _Answer(send)
-        await self.app(outward, replay(body, receive), answer.send)
+        answer, receive = _Answer(send), replay(body, receive)
+        del body
+        await self.app(outward, receive, answer.send)
 
 
 # -- going up -------------------------------------------------------------------------------------------------------

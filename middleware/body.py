@@ -63,7 +63,9 @@ class BodyMiddleware:
                 exchange.facts = self._facts(scope, body, api)
             except RequestRefused as refused:
                 raise _as_gateway_error(refused) from refused
-        await self.app(scope, replay(body, receive), send)
+        receive = replay(body, receive)
+        del body  # whoever takes it from there lets go of it when it is sent
+        await self.app(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, exchange: Exchange) -> bytes:
         declared = header(scope, b"content-length") or ""

@@ -172,6 +172,7 @@ class _Request:
             await self._wait(verdict.delay_s)
 
     def answering(self) -> None:
+        self._body.let_go()
         if self._choice is not None:
             self._choice.learn()
 
@@ -397,20 +398,27 @@ class _Replay:
         self._receive = receive
         self._kept: list[Message] = []
         self._whole = False
+        self._taken = 0
+        """How many of those that are kept the attempt that runs has had."""
 
     def receiver(self) -> Receive:
-        place = 0
+        self._taken = 0
 
         async def receive() -> Message:
-            nonlocal place
-            if place < len(self._kept):
-                place += 1
-                return self._kept[place - 1]
+            if self._taken < len(self._kept):
+                self._taken += 1
+                return self._kept[self._taken - 1]
             message = await self._next()
-            place = len(self._kept)
+            self._taken = len(self._kept)
             return message
 
         return receive
+
+    def let_go(self) -> None:
+        """There will be no other attempt: keep nothing but what this one has yet to take."""
+        del self._kept[: self._taken]
+        self._taken = 0
+        self._whole = True
 
     async def until_left(self) -> None:
         while (await self._next())["type"] != "http.disconnect":

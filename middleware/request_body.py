@@ -36,13 +36,14 @@ async def whole_body(receive: Receive, exchange: Exchange, *, max_bytes: int | N
 
 def replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body first and is the real one afterwards, which tells when the client leaves."""
-    replayed = False
+    kept: bytes | None = body
+    del body
 
     async def receive_again() -> Message:
-        nonlocal replayed
-        if replayed:
+        nonlocal kept
+        if kept is None:
             return await receive()
-        replayed = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        given, kept = kept, None  # a stream may stay open for an hour, and its request's body need not
+        return {"type": "http.request", "body": given, "more_body": False}
 
     return receive_again

@@ -93,6 +93,9 @@ class Upstream:
         request = _request(scope, await whole_body(receive, exchange), self.timeouts.connect_s)
         with _Watch(self, exchange, receive) as watch:
             response = await self._ask(request)
+            # The provider has the body, and the answer may take an hour: nobody needs to keep it.
+            exchange.body = None
+            del request
             try:
                 await _relay(response, watch, send, self._togetherness(scope))
             except BaseException:
