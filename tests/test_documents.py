@@ -18,11 +18,20 @@ from cryptography.fernet import Fernet
 
 from gateway.settings import CATALOGUE, load
 from recorders.stores.urls import database_for
-from tests.documents import command_line, names, routes, shell
+from tests.documents import command_line, names, routes, sayings, shell
 from tests.documents.markdown import ALL, Page
 
 OTHER_PROGRAMS_FLAGS = {"--build-arg"}
 """Those that a sentence names without their program."""
+
+QUOTING = ("operators-guide", "providers", "dumps", "retention", "claude-code")
+"""Pages that say how something shows."""
+NO_MESSAGE = re.compile(
+    r"[={/$<\[]|--|^(ai-gateway|users|keys|sqlite3|systemctl|ulimit|claude|GET|POST)\b|^[a-z_-]+: \S+$|Bearer$"
+)
+"""Commands, routes, settings with a value, headers."""
+OTHERS_SAY = {"database or disk is full", "Too many open files"}
+"""SQLite, the operating system."""
 
 every_page = pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
 
@@ -171,6 +180,15 @@ def test_every_route_that_is_shown_exists(page: Page) -> None:
     ]
     for call in calls:
         routes.check(call)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in ALL if page.path.stem in QUOTING], ids=lambda page: page.name
+)
+def test_every_message_that_is_quoted_is_said(page: Page) -> None:
+    """Whoever searches a log for the words of a document finds them."""
+    quoted = {piece for piece in page.inline if " " in piece and not NO_MESSAGE.search(piece)}
+    assert {piece for piece in quoted if not sayings.is_said(piece)} <= OTHERS_SAY
 
 
 async def test_every_query_runs_on_either_database(database_url: str) -> None:

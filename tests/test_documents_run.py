@@ -11,8 +11,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,17 @@ async def test_a_users_own_provider_key_is_stored_listed_rotated_and_deleted(she
     keys.write_text(new)
     assert "good" in await shell.run(commands[1], **environment)
     await shell.run(commands[2], **environment)
+
+
+async def test_a_database_that_is_too_new_is_refused_in_the_words_of_the_guide(shell: Shell) -> None:
+    """Versions aside, which each migration moves."""
+    await shell.run("ai-gateway users create alice")
+    with closing(sqlite3.connect(shell.folder / "data" / "ai-gateway.db")) as database, database:
+        database.execute("UPDATE schema_migrations SET version = 9999 WHERE version = 1")
+    async with command("serve", "--port", "0", folder=shell.folder) as process:
+        assert await process.ended() == 1
+    words = re.sub(r"\d+", "0", GUIDE.block("ai-gateway: "))
+    assert words in [re.sub(r"\d+", "0", line) for line in process.log]
 
 
 @needs_curl
