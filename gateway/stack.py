@@ -147,7 +147,7 @@ UPSTREAM_SIDE: Final[tuple[Layer, ...]] = (
     Layer(
         AttemptTracingMiddleware,
         lambda app, p: AttemptTracingMiddleware(app) if p.tracing else app,
-        "inside failover: each attempt has a span; outside the rest: a refused one too, and bedrock signs its headers",
+        "inside failover: each attempt has a span; outside the rest: a refused one too; dump shows its headers",
     ),
     Layer(
         CircuitBreakerMiddleware,

@@ -1,7 +1,7 @@
 """Begins a span for each attempt to reach the provider, below the one of its request, and tells the provider of it.
 
 Place: inside failover, so that each attempt has a span of its own; outside circuit_breaker, so that one which an open
-circuit refuses is seen too, and outside bedrock, which signs the headers that this layer sets. Needs `span` and
+circuit refuses is seen too, and outside dump, which shows the headers that this layer sets. Needs `span` and
 `attempt`; sets `attempt_span`. Where the request has no span, everything passes as it came.
 
 The provider gets `traceparent` and `tracestate` of the attempt in the place of the client's, so that a provider which

@@ -29,6 +29,7 @@ AUTHORIZATION = {"authorization": f"Bearer {TOKEN}"}
 STREAM = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}'
 EVENTS = anthropic.events(Turn(text="Hello there"))
 SSE = [(b"content-type", b"text/event-stream")]
+PROCESS_OPTIONS = ("workers", "reload_on_change", "log_json", "log_level")
 
 
 @dataclass(slots=True)
@@ -80,9 +81,7 @@ def _document(folder: Path, provider_url: str, settings: dict[str, Any]) -> dict
         "database_url": f"sqlite:///{folder / 'gateway.db'}",
         "providers": [{"type": "anthropic", "base_url": provider_url, "key": "sk-fake-central"}],
     }
-    process: dict[str, Any] = {
-        name: settings.pop(name) for name in ("workers", "reload_on_change") if name in settings
-    }
+    process: dict[str, Any] = {name: settings.pop(name) for name in PROCESS_OPTIONS if name in settings}
     return {**process, "ai_gateway": section | settings}
 
 

@@ -22,6 +22,8 @@ from tests.answers.turn import ToolUse, Turn
 from tests.collector import Collector, Span
 from tests.gateway.command import clean_environment
 from tests.gateway.rig import PREFIX, TOKEN, Rig, client_of, in_process, providers
+from tests.gateway.test_bedrock import in_process as bedrock_in_process
+from tests.gateway.test_bedrock import judged
 from tests.servers import serving
 from tests.upstream import CUT, Reply, Upstream
 
@@ -294,3 +296,19 @@ async def test_a_collector_that_is_away_costs_a_line_and_no_request(caplog: pyte
         assert answer.status_code == 200
     said = [record.getMessage() for record in caplog.records if record.name == "ai_gateway.traces"]
     assert said == ["the collector did not take 2 spans, which are lost (ConnectionRefusedError)"]
+
+
+async def test_what_goes_to_bedrock_continues_the_trace_too() -> None:
+    """Beside a signature that holds; the vendor has its well-known name."""
+    async with (
+        serving(collector := Collector()) as url,
+        bedrock_in_process(judged(Turn(text="Hello")), otlp_endpoint=url) as rig,
+        client_of(rig.app) as client,
+    ):
+        answer = await client.post(f"{PREFIX}/anthropic/v1/messages", json=STREAM, headers=AUTHORIZATION)
+        assert answer.status_code == 200
+        await rig.ended()
+    attempt = by_name(collector.spans)["CLIENT"][0]
+    (request,) = rig.upstream.requests
+    assert attempt.attributes["gen_ai.provider.name"] == "aws.bedrock"
+    assert attempt.span_id in str(request.header("traceparent"))
