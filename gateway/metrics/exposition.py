@@ -14,11 +14,10 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
@@ -34,6 +33,12 @@ log = logging.getLogger("ai_gateway.metrics")
 
 READ_TIMEOUT_S: Final = 2.0
 """How long a scrape waits for the event loop before it tells what was read last."""
+
+
+class Source(Protocol):
+    """What knows metrics: a registry, for example."""
+
+    def collect(self) -> Iterable[Metric]: ...
 
 
 class MetricsAddressError(OSError):
@@ -56,19 +61,19 @@ def metrics_app(metrics: Metrics) -> ASGIApp:
     return answer
 
 
-def _render(registry: CollectorRegistry, accept: str | None) -> tuple[bytes, str]:
+def _render(source: Source, accept: str | None) -> tuple[bytes, str]:
     encode, content_type = choose_encoder(accept or "")
-    return encode(_WithoutBirthdays(registry)), content_type
+    return encode(_WithoutBirthdays(source)), content_type
 
 
 class _WithoutBirthdays:
-    """A registry without the times at which its series began: nobody asks, and they double what a scrape carries."""
+    """A source without the times at which its series began: nobody asks, and they double what a scrape carries."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
+        for metric in self._source.collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 
@@ -77,12 +82,12 @@ class _WithoutBirthdays:
 
 
 @contextlib.contextmanager
-def served(address: str, registry: CollectorRegistry, before: Callable[[], None]) -> Iterator[int]:
+def served(address: str, source: Source, before: Callable[[], None]) -> Iterator[int]:
     """Answer at `address`, host and port, while the block lasts; gives the port. `before` is called for each answer.
 
     Raises `MetricsAddressError`.
     """
-    server = _server(address, registry, before)
+    server = _server(address, source, before)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
@@ -114,13 +119,13 @@ def read_on(loop: asyncio.AbstractEventLoop, metrics: Metrics) -> Callable[[], N
     return before
 
 
-def _server(address: str, registry: CollectorRegistry, before: Callable[[], None]) -> ThreadingHTTPServer:
+def _server(address: str, source: Source, before: Callable[[], None]) -> ThreadingHTTPServer:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
 
     def answer(accept: str | None) -> tuple[bytes, str]:
         before()
-        return _render(registry, accept)
+        return _render(source, accept)
 
     try:
         family, *_, where = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
@@ -143,7 +148,12 @@ def _handler(answer: Callable[[str | None], tuple[bytes, str]]) -> type[BaseHTTP
             if self.path.partition("?")[0] != METRICS:
                 self.send_error(404, f"only {METRICS} is here")
                 return
-            body, content_type = answer(self.headers.get("accept"))
+            try:
+                body, content_type = answer(self.headers.get("accept"))
+            except Exception:
+                log.exception("metrics could not be told")
+                self.send_error(500)
+                return
             self.send_response(200)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

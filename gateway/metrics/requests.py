@@ -26,6 +26,8 @@ from providers.base import Provider
 from providers.circuit import State
 
 LEFT: Final = "499"
+UNEXPECTED: Final = "unexpected"
+"""The reason of what no error of ours foresaw: a mistake in the gateway."""
 
 
 class RequestMeter:
@@ -116,6 +118,8 @@ class RequestMeter:
             return
         if isinstance(error, GatewayError):
             self._refused.add((provider, type(error).__name__))
+        elif not isinstance(error, OSError):  # by which a server says that the client has gone
+            self._refused.add((provider, UNEXPECTED))
         if isinstance(error, CircuitOpen):
             self._rejects.add(self.circuit_labels(exchange.circuit))
         elif isinstance(error, KeysExhausted):

@@ -89,6 +89,19 @@ def test_an_address_that_cannot_be_had_is_one_sentence(
     assert str(refused.value).endswith("Choose another address with metrics_address.")
 
 
+def test_a_mistake_in_reading_is_a_500_and_a_line_in_the_log(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scrape that fails shows as one, and the next one may work."""
+
+    def mistaken() -> None:
+        raise LookupError("a mistake")
+
+    with served("127.0.0.1:0", registry, mistaken) as port:
+        assert asked(port)[0] == 500
+    assert "metrics could not be told" in caplog.text
+
+
 async def test_what_is_read_is_read_on_the_event_loop(registry: CollectorRegistry) -> None:
     """By its thread, because what is read belongs to it."""
     threads: list[str] = []

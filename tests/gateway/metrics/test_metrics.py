@@ -17,6 +17,7 @@ from starlette.types import Scope
 from gateway.app import create_app
 from gateway.reload import Reloads
 from gateway.stack import LAYERS
+from middleware.exchange import Identity
 from middleware.limits import LimitsMiddleware
 from middleware.metrics import MetricsMiddleware
 from providers.options import ProviderOptions
@@ -171,6 +172,33 @@ async def test_what_the_gateway_refuses_is_counted_by_its_reason() -> None:
     }
     assert not seen.series("interceptions_total")
     assert not seen.series("upstream_errors_total")
+
+
+class Mistaken:
+    """An authenticator with a mistake in it."""
+
+    async def authenticate(self, token: Secret) -> Identity:
+        raise LookupError("a mistake")
+
+    async def identify(self, api_key_id: str) -> Identity:
+        raise LookupError("a mistake")
+
+
+async def test_a_mistake_of_the_gateways_own_shows() -> None:
+    """Under a reason of its own, so that it can be alerted on."""
+    store = WatchedStore()
+    app = create_app(
+        gateway_settings(metrics_route=True),
+        store=store,
+        authenticator=Mistaken(),
+        transport=AppTransport(Upstream()),
+    )
+    async with app.lifespan():
+        rig = Rig(app, Upstream(), store, "")
+        with pytest.raises(LookupError):
+            await ask(rig)
+        seen = await scraped(rig)
+    assert seen.value("refused_total", reason="unexpected") == 1
 
 
 async def test_a_client_that_leaves_is_told_from_a_provider_that_fails() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from gateway.metrics.workers import VARIABLE, SharedFolder, shared_metrics
 from tests.answers import chat
@@ -144,13 +145,46 @@ def test_the_folder_lasts_as_long_as_the_block() -> None:
     assert not Path(shared.path).exists()
 
 
-def test_a_worker_that_is_forgotten_leaves_its_counters(tmp_path: Path) -> None:
-    """Only what it held while it lived goes."""
-    for name in ("counter_1.db", "histogram_1.db", "gauge_livesum_1.db", "gauge_livemax_2.db"):
-        (tmp_path / name).touch()
-    SharedFolder(str(tmp_path)).forget(1)
+def written(folder: Path, pid: int, count: float) -> None:
+    """What a worker of that number would have left."""
+    for kind, name, metric in (
+        ("counter", "things_total", "things"),
+        ("histogram", "waits_sum", "waits"),
+        ("gauge_livesum", "level", "level"),
+    ):
+        values = MmapedDict(str(folder / f"{kind}_{pid}.db"))  # type: ignore[no-untyped-call]
+        values.write_value(mmap_key(metric, name, ["a"], ["b"], "Words."), count, 0.0)  # type: ignore[no-untyped-call]
+        values.close()  # type: ignore[no-untyped-call]
+
+
+def told(shared: SharedFolder) -> dict[str, float]:
+    return {sample.name: sample.value for metric in shared.collect() for sample in metric.samples}
+
+
+def test_what_workers_counted_stays_when_they_have_ended(tmp_path: Path) -> None:
+    """In one file for all of them, however many there were; what they held while they lived goes."""
+    shared = SharedFolder(str(tmp_path))
+    for pid in range(1, 5):
+        written(tmp_path, pid, 1.5)
+    everything = told(shared)
+    for pid in (1, 2, 2, 3):
+        shared.forget(pid)
+    assert everything == {"things_total": 6, "waits_sum": 6, "level": 6}
+    assert told(shared) == {"things_total": 6, "waits_sum": 6, "level": 1.5}
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "counter_1.db",
-        "gauge_livemax_2.db",
-        "histogram_1.db",
+        "counter_4.db",
+        "counter_ended.db",
+        "gauge_livesum_4.db",
+        "histogram_4.db",
+        "histogram_ended.db",
     ]
+
+
+def test_counts_that_cannot_be_put_aside_do_not_end_the_supervisor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers matter more than what they counted."""
+    written(tmp_path, 1, 1.5)
+    (tmp_path / "counter_ended.db").mkdir()
+    SharedFolder(str(tmp_path)).forget(1)
+    assert "can't be put aside" in caplog.text
