@@ -143,9 +143,14 @@ def _with_files(value: Any, folder: Path) -> Any:
 
 
 def _secret(name: str) -> str:
-    if name == "database_url_file":
-        return "postgresql://user:fake@127.0.0.1/name"
-    return Fernet.generate_key().decode() if name.startswith("user_key") else "fake-key"
+    match name.removesuffix("_file"):
+        case "database_url":
+            return "postgresql://user:fake@127.0.0.1/name"
+        case "otlp_headers":
+            return "authorization=fake"
+        case "user_key_encryption_keys":
+            return Fernet.generate_key().decode()
+    return "fake-key"
 
 
 @every_page
