@@ -1,8 +1,8 @@
 """The order of the layers: whatever the declarations allow behaves the same, and everything else is refused.
 
-Seventeen layers have 355,687,428,096,000 orders. The check reads a list from the outside in and refuses at the first layer
-that can't stand where it does, so all orders that begin alike up to that layer get the same answer. Walking the tree
-of beginnings therefore covers every order: its leaves are the allowed orders, and the shortest refused beginnings,
+Seventeen layers have 355,687,428,096,000 orders. The check reads a list from the outside in and refuses at the first
+layer that can't stand where it does, so all orders that begin alike up to that layer get the same answer. Walking the
+tree of beginnings therefore covers every order: its leaves are the allowed orders, and the shortest refused beginnings,
 each tried here with two different ends. A seeded sample of whole orders checks that argument itself.
 """
 

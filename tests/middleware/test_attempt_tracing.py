@@ -14,7 +14,8 @@ from tests.spans import KeptSpan, Spans
 
 
 def attempt_scope(attempt: int = 1, *, span: KeptSpan | None = None, headers: list[tuple[str, str]]) -> Scope:
-    scope = known_scope(headers=headers) | {"server": ("openai.test", 443)}
+    scope = known_scope(headers=headers)
+    scope["server"] = ("openai.test", 443)
     exchange = Exchange.of(scope)
     exchange.attempt, exchange.span = attempt, span
     return scope
