@@ -147,8 +147,8 @@ class Scene:
         return found
 
     def query_range(self, expression: str, seconds: float, step_s: float) -> list[dict[str, Any]]:
-        """The series of an expression over the last `seconds`."""
-        now = time.time()
+        """The series of an expression over the last `seconds`, at whole seconds: those of several fit together."""
+        now = int(time.time())
         found: list[dict[str, Any]] = self.api(
             "query_range", query=expression, start=now - seconds, end=now, step=step_s
         )["result"]
