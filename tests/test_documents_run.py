@@ -24,9 +24,10 @@ from tests.gateway.command import PATIENCE_S, Process, clean_environment, comman
 
 GUIDE = Page(ROOT / "deploy" / "docs" / "operators-guide.md")
 BYOK = Page(ROOT / "deploy" / "docs" / "byok.md")
+CHATS = Page(ROOT / "deploy" / "docs" / "chat-routing.md")
 RETENTION = Page(ROOT / "deploy" / "docs" / "retention.md")
 
-DEMO = ("demo", "--port", "0")
+DEMO = ("demo", "--port", "0", "--ai-gateway-chat-enabled", "--ai-gateway-chat-model", "anthropic/demo")
 FIRST_CALL = """
 curl "$GATEWAY/openai/v1/chat/completions" -H "Authorization: Bearer $TOKEN" -H 'content-type: application/json' \
   -d '{"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}'
@@ -149,6 +150,8 @@ async def test_a_gateway_is_called_read_out_backed_up_and_purged(shell: Shell) -
             BYOK.block('curl "$GATEWAY/anthropic'), **variables, OWN_KEY="sk-fake-own"
         )
         assert "event: message_stop" in await shell.run(GUIDE.block("curl -N"), **variables)
+        beginning, _, _ = CHATS.block('curl -X POST "$GATEWAY/chats"').partition("curl -N")
+        assert '"id":' in await shell.run(beginning, **variables)
         answers = await shell.run(GUIDE.block('curl "$GATEWAY/sessions'), **variables)
         assert '"suspended"' in answers
         await shell.run(_health(variables))
