@@ -143,6 +143,12 @@ def warnings_for(settings: Settings, *, own_store: bool) -> Iterator[str]:
     options = settings.gateway
     if options.dump_dir:
         yield f"dumps are on: files below {options.dump_dir} will hold prompts and answers"
+    if options.trace_prompts:
+        yield (
+            "trace_prompts is on: the collector of traces will hold prompts"
+            if options.otlp_endpoint
+            else "trace_prompts is set without otlp_endpoint: there are no traces"
+        )
     if not options.providers and options.enabled:
         yield "no provider is configured: every request will be answered 404"
     if not own_store and settings.origin("retention") != DEFAULT:

@@ -157,6 +157,19 @@ async def test_dumps_and_missing_providers_are_warned_about(
     ]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "sentence"),
+    [
+        ("http://collector.test", "trace_prompts is on: the collector of traces will hold prompts"),
+        ("", "trace_prompts is set without otlp_endpoint: there are no traces"),
+    ],
+)
+def test_prompts_in_traces_are_warned_about(endpoint: str, sentence: str) -> None:
+    """They leave the house, or they don't though somebody wanted them to."""
+    settings = gateway_settings(otlp_endpoint=endpoint, trace_prompts=True)
+    assert list(warnings_for(settings, own_store=True)) == [sentence]
+
+
 async def test_a_retention_that_the_store_must_see_to_is_warned_about(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
