@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from cryptography.fernet import Fernet
 from gateway.settings import CATALOGUE, load
 from recorders.stores.urls import database_for
 from tests.documents import command_line, names, routes, sayings, shell
-from tests.documents.markdown import ALL, Page
+from tests.documents.markdown import ALL, ROOT, Page
 
-OTHER_PROGRAMS_FLAGS = {"--build-arg"}
-"""Those that a sentence names without their program."""
+OTHER_PROGRAMS_FLAGS = {"--build-arg", "--peers"}
+"""Docker's, and one that the bench makes of a name; a sentence names them without their program."""
 
 QUOTING = ("operators-guide", "providers", "dumps", "retention", "claude-code")
 """Pages that say how something shows."""
@@ -174,6 +175,20 @@ def test_every_link_leads_somewhere(page: Page) -> None:
         target = (page.path.parent / file).resolve() if file else page.path.resolve()
         assert target.exists(), link
         assert not anchor or anchor in pages[target].anchors, link
+
+
+@every_page
+def test_every_file_module_and_target_that_is_named_exists(page: Page) -> None:
+    """Files from the checkout's root or the page's folder, `python -m ...`, `make ...`."""
+    files = [
+        piece for piece in page.inline if re.fullmatch(r"[\w-]+(/[\w.-]+)+\.(py|yaml|json|conf|md)", piece)
+    ]
+    assert [file for file in files if not any((at / file).exists() for at in (ROOT, page.path.parent))] == []
+    modules = [match[1] for piece in page.inline if (match := re.match(r"python -m ([\w.]+)", piece))]
+    assert [module for module in modules if find_spec(module) is None] == []
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    made = [piece.split()[1] for piece in page.inline if re.fullmatch(r"make [a-z0-9-]+", piece)]
+    assert set(made) <= set(targets)
 
 
 @every_page
