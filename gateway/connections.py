@@ -8,7 +8,8 @@ Two things of that would not end by themselves:
 - Over HTTP/2, an answer that is still being sent: nobody takes its bytes any more, and the `send` of its last ones
   would wait for ever, with all that the request holds.
 
-And it makes a task with a timer of its own at the end of each request and cancels it at the beginning of the next, at a
+It holds what it read last until something else comes: during a long answer, that is the end of a large request. And it
+makes a task with a timer of its own at the end of each request and cancels it at the beginning of the next, at a
 twentieth of the cost of a small one. Here one task lives as long as the connection and looks when it was last idle.
 
 hypercorn has no setting and no hook for this: the class that it makes of each connection is replaced by one of ours.
@@ -21,8 +22,8 @@ import asyncio
 from typing import Any
 
 from hypercorn.asyncio import run as hypercorn_run
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event, Updated
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 
 
@@ -35,13 +36,23 @@ class Connection(TCPServer):
         self._idle_since: float | None = self.loop.time()
 
     async def _read_data(self) -> None:
-        await super()._read_data()
+        while not self.reader.at_eof() and (event := await self._received()) is not None:
+            await self.protocol.handle(event)
+            del event
+        await self.protocol.handle(Closed())
         self._client_left = True
         await self.idle_task.stop()
         protocol = self.protocol.protocol
         if isinstance(protocol, H2Protocol):
             for unsent in list(protocol.stream_buffers.values()):
                 await unsent.close()
+
+    async def _received(self) -> RawData | None:
+        """What comes next, empty at the end; None when the connection broke."""
+        try:
+            return RawData(await asyncio.wait_for(self.reader.read(MAX_RECV), self.config.read_timeout))
+        except (OSError, TimeoutError):  # of TLS too
+            return None
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, Updated):
