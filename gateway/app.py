@@ -271,10 +271,11 @@ class Gateway:
         self._leaving = True
 
     def refuse_new_requests(self) -> None:
-        """From now on a new request gets 503 with `Retry-After`; those that are running go on, and so do turns."""
+        """From now on a new request gets 503 with `Retry-After`; those that are running go on, and so do
+        turns, which are interrupted shortly before a server's grace is over."""
         self._leaving = self._stopping = True
         if self.chat is not None:
-            self.chat.refuse_new_messages()
+            self.chat.refuse_new_messages(grace_s=self.options.shutdown_grace_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:

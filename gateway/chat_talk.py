@@ -1,29 +1,30 @@
 """One chat, as a person has it: a message goes in, and the turn that answers it is shown until it ends.
 
 It stands between the keyboard of `gateway.chat_terminal`, in the main thread, and the chat service, in the loop. Ctrl-C
-while a turn runs ends the turn and not the command.
+while a turn runs ends the turn and not the command; a message that still waits for another's turn is taken back.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, contextmanager
 from queue import SimpleQueue
 from types import FrameType
 from typing import Final, Literal, TypeAlias
 
 from gateway.chat.content import text_of
-from gateway.chat.errors import NotRunningHere
 from gateway.chat.events import ChatEvent, MessageAdded, StatusChanged
 from gateway.chat.service import ChatService, ChatView
 from gateway.chat.store import Message
+from gateway.chat.views import Sent
 from gateway.chat_screen import Screen, one_line
 from gateway.loop_thread import LoopThread
 from middleware.exchange import Identity
 
 PROMPT: Final = "you> "
+TAKEN_BACK: Final = "another process runs this chat: the message that waited there is taken back"
 HISTORY: Final = 10
 """Messages of a chat that are shown when it goes on."""
 
@@ -44,6 +45,7 @@ class Talk:
         self._system = system
         self._seen = -1
         self._interrupted = False
+        self._sent: Sent | None = None
 
     def resume(self, chat_id: str, *, shown: bool) -> None:
         """Go on with a chat of the caller's. Raises `UnknownChat`."""
@@ -57,15 +59,17 @@ class Talk:
         """A message and the turn that answers it, shown as it goes. Raises `ChatError`, `StoreError`."""
         events: SimpleQueue[ChatEvent | None] = SimpleQueue()
         self._screen.begin()
-        self._interrupted = False
+        self._interrupted, self._sent = False, None
         turn = self._loop.begin(self._turn_in_loop(text, events))
         turn.add_done_callback(lambda _: events.put(None))
 
+        interruptions: list[Future[bool]] = []
+
         def interrupt() -> None:
             self._interrupted = True
-            self._loop.begin(self._interrupt_in_loop()).add_done_callback(
-                lambda ended: ended.exception() and turn.cancel()
-            )
+            interruption = self._loop.begin(self._interrupt_in_loop())
+            interruptions.append(interruption)
+            interruption.add_done_callback(lambda it: (it.exception() or it.result()) and turn.cancel())
 
         with _once_on_interrupt(interrupt):
             while (event := events.get()) is not None:
@@ -73,7 +77,9 @@ class Talk:
         try:
             error = turn.result()
         except CancelledError:
-            error = str(NotRunningHere())
+            error = TAKEN_BACK
+            for interruption in interruptions:
+                interruption.result()  # it may have failed
         self._screen.end(interrupted=self._interrupted)
         if error:
             self._screen.note(f"ai-gateway: {error}")
@@ -88,9 +94,10 @@ class Talk:
         async with aclosing(chat):
             await anext(chat)  # from here on it listens, and how the chat was before is no matter
             sent = await self._service.send(self._caller, self.chat_id, text)
-            if self._interrupted:
-                await self._interrupt_in_loop()
             entry = sent.message or sent.queued
+            self._sent = sent
+            if self._interrupted and await self._interrupt_in_loop():
+                return TAKEN_BACK
             begun = False
             async for event in chat:
                 events.put(event)
@@ -103,9 +110,15 @@ class Talk:
                     return event.error
         return ""
 
-    async def _interrupt_in_loop(self) -> None:
-        if self.chat_id is not None:
-            await self._service.interrupt(self._caller, self.chat_id)
+    async def _interrupt_in_loop(self) -> bool:
+        """Whether the message was taken back; else its turn ends. Before it is sent there is nothing to do yet."""
+        sent, self._sent = self._sent, None
+        if self.chat_id is None or sent is None:
+            return False
+        if sent.queued and await self._service.unqueue(self._caller, self.chat_id, sent.queued.id):
+            return True
+        await self._service.interrupt(self._caller, self.chat_id)
+        return False
 
     def _show(self, view: ChatView) -> None:
         """The chat and its last messages, briefly."""

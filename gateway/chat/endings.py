@@ -14,6 +14,7 @@ log = logging.getLogger("ai_gateway.chat")
 
 INTERRUPTED: Final = "the turn was interrupted by a shutdown; send a message to go on"
 ABANDONED: Final = "the process that ran the turn ended or lost the database; send a message to go on"
+LEFT: Final = "the turn was interrupted, but a tool of it did not stop; send a message to go on"
 UNREACHABLE: Final = "the database could not be reached; send the message again"
 DELETED: Final = "the chat was deleted"
 BROKEN: Final = "the turn failed for a reason of our own, which the log has"

@@ -3,7 +3,7 @@
 ChatError
 ├── EmptyMessage, MessageTooLong   400
 ├── NoModel                        400   the chat names no model, and the deployment has no default
-├── NotRunningHere                 409   another process runs the chat
+├── NotRunningHere                 409   the chat begins and ends turns so fast that no message gets in
 ├── TooManyAgents                  409
 └── Stopping                       503   the service is about to end
 """
@@ -40,7 +40,7 @@ class NotRunningHere(ChatError):
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("Another process runs this chat: ask that one, or wait until the turn ends.")
+        super().__init__("Another process runs this chat, and the message did not get in; try again.")
 
 
 class TooManyAgents(ChatError):

@@ -19,7 +19,7 @@ from gateway.chat.tools import ToolBox
 @dataclass(frozen=True, slots=True)
 class Means:
     """`lease_s` is how long a chat stays a runner's that gives no sign of life; `poll_s` is how soon what another
-    process does is seen here."""
+    process does is seen here; `leave_s` is how long a turn that is interrupted may take to end."""
 
     store: ChatStore
     routing: ModelRouting
@@ -32,6 +32,7 @@ class Means:
     max_steps: int = 100
     lease_s: float = 60.0
     poll_s: float = 1.0
+    leave_s: float = 5.0
 
 
 def identity_of(chat: Chat) -> ChatIdentity:

@@ -23,8 +23,9 @@ from gateway.chat.content import (
     Text,
     TextDelta,
     ToolCall,
+    ToolResult,
 )
-from gateway.chat.endings import INTERRUPTED, UNREACHABLE, TooManySteps, told
+from gateway.chat.endings import INTERRUPTED, LEFT, UNREACHABLE, TooManySteps, told
 from gateway.chat.events import Delta, QueueChanged, StatusChanged, Turn
 from gateway.chat.means import Means, identity_of
 from gateway.chat.routing import Model, ModelOptions, ModelRequest, Purpose
@@ -57,7 +58,8 @@ class Runner:
         """The model has begun to answer, or the turn is over."""
         self.ended = asyncio.Event()
         self._means = means
-        self._turn: asyncio.Task[None] | None = None
+        self._interrupted = asyncio.Event()
+        """The turn that runs is to end."""
         self._said: list[str] = []
         self._speaking: Model | None = None
         self._closing = False
@@ -74,8 +76,7 @@ class Runner:
     def interrupt(self, *, closing: bool = False) -> None:
         """End the turn that runs; queued messages go on after it, unless everything is `closing`."""
         self._closing = self._closing or closing
-        if self._turn is not None:
-            self._turn.cancel()
+        self._interrupted.set()
 
     async def claim(self) -> bool:
         """Whether the chat is this runner's now."""
@@ -101,13 +102,13 @@ class Runner:
 
     async def _next(self) -> bool:
         """Run a turn and say how it ended; true when another message is in line."""
-        turn = self._turn = asyncio.create_task(self._answer(), name="chat turn")
-        if self._closing:
-            turn.cancel()
-        await asyncio.wait({turn})
-        self._turn = None
+        if not self._closing:
+            self._interrupted.clear()
+        turn = asyncio.create_task(self._answer(), name="chat turn")
+        turn.add_done_callback(_seen)
+        await self._end_of(turn)
         self.answering.set()
-        if self._lost or (not turn.cancelled() and isinstance(turn.exception(), UnknownChat)):
+        if self._lost or (_ended(turn) and isinstance(turn.exception(), UnknownChat)):
             return False  # somebody else has the chat, or nobody any more
         error = self._why(turn)
         await self._keep_partial()
@@ -118,8 +119,29 @@ class Runner:
             return False  # it is somebody else's by now
         return await self._promoted()
 
+    async def _end_of(self, turn: asyncio.Task[None]) -> None:
+        """Return when the turn has ended, or should have.
+
+        A host's tool may not heed a cancellation. Such a turn is left behind: as the chat isn't this run's any more
+        then, it can write nothing when its tool returns.
+        """
+        interrupted = asyncio.create_task(self._interrupted.wait(), name="chat interruption")
+        await asyncio.wait({turn, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        await end(interrupted)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._means.leave_s):
+                await end(turn)
+        if not turn.done():
+            log.error(
+                "a tool of the chat %s goes on %g s after its turn was interrupted: the turn is left behind",
+                self.chat.id,
+                self._means.leave_s,
+            )
+
     def _why(self, turn: asyncio.Task[None]) -> str:
         """What is told in the chat about the end of a turn; empty when all is well."""
+        if not turn.done():
+            return LEFT
         if turn.cancelled():
             return INTERRUPTED if self._closing else ""
         error = turn.exception()
@@ -143,7 +165,7 @@ class Runner:
             calls = await self._call_model()
             if not calls:
                 return
-            results = [await self._means.tools.call(call, self, self.chat.kind) for call in calls]
+            results = [await self._call_tool(call) for call in calls]
             await self._append(NewMessage("tool", tuple(results)))
         raise TooManySteps(self._means.max_steps)
 
@@ -172,6 +194,13 @@ class Runner:
         if answer.stop != "tools":
             return []  # a call that was cut off is not to be run
         return [part for part in answer.parts if isinstance(part, ToolCall)]
+
+    async def _call_tool(self, call: ToolCall) -> ToolResult:
+        """A tool can swallow the cancellation of its turn; then the turn ends when the tool does."""
+        result = await self._means.tools.call(call, self, self.chat.kind)
+        if self._interrupted.is_set():
+            raise asyncio.CancelledError
+        return result
 
     async def _listen(self, speaker: Speaker, ask: Ask) -> Answer:
         async with contextlib.aclosing(speaker.stream(ask)) as events:
@@ -221,6 +250,17 @@ class Runner:
                 log.warning("the chat %s may be taken over: %s", self.chat.id, error)
         log.warning("the chat %s was taken over by another process", self.chat.id)
         self.interrupt()
+
+
+def _ended(turn: asyncio.Task[None]) -> bool:
+    """By itself, well or not."""
+    return turn.done() and not turn.cancelled()
+
+
+def _seen(turn: asyncio.Task[None]) -> None:
+    """How a turn ends that was left behind is nobody's any more."""
+    if not turn.cancelled():
+        turn.exception()
 
 
 def turn_event(model: Model, purpose: Purpose) -> Turn:

@@ -24,7 +24,7 @@ from typing import Any, Final
 from gateway.chat.agency import MAX_AGENTS, Agency
 from gateway.chat.agents import agent_tools
 from gateway.chat.content import MAX_TEXT, Speaker
-from gateway.chat.errors import EmptyMessage, MessageTooLong, NoModel, NotRunningHere
+from gateway.chat.errors import EmptyMessage, MessageTooLong, NoModel
 from gateway.chat.events import ChatEvent, QueueChanged
 from gateway.chat.following import follow
 from gateway.chat.generation import Generation, quick_ask
@@ -45,6 +45,9 @@ __all__ = ["MAX_AGENTS", "ChatService", "ChatView", "Sent"]
 POLL_S: Final = 1.0
 """How soon what another process does in a chat is seen here."""
 
+LEAVE_S: Final = 5.0
+"""How long a turn that is interrupted may take to end, before it is left behind: a tool may not heed it."""
+
 
 class ChatService:
     """`tools` are the host's; the service adds `spawn_agent`, `message_agent`, `wait_agent` and `ask_advisor`."""
@@ -63,6 +66,7 @@ class ChatService:
         max_steps: int = 100,
         lease_s: float = 60.0,
         poll_s: float = POLL_S,
+        leave_s: float = LEAVE_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
@@ -80,6 +84,7 @@ class ChatService:
             max_steps=max_steps,
             lease_s=lease_s,
             poll_s=poll_s,
+            leave_s=leave_s,
         )
         self._generation = Generation(self._means, models)
         self._turns = Turns(self._means, self._generation if titles else None)
@@ -89,20 +94,25 @@ class ChatService:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ChatService]:
-        """At the end of the block turns are interrupted, and what they said is kept."""
+        """At the end of the block as `close` says."""
         self._turns.open()
         try:
             yield self
         finally:
             await self.close()
 
-    def refuse_new_messages(self) -> None:
-        """From now on nothing new begins; turns that run may end, and who listens is let go after them."""
-        self._turns.refuse()
+    def refuse_new_messages(self, *, grace_s: float | None = None) -> None:
+        """From now on nothing new begins; turns that run may end, and who listens is let go after them.
 
-    async def close(self) -> None:
-        """Interrupt the turns that run, and keep what they said."""
-        await self._turns.close()
+        `grace_s` is when a server cuts its answers off: a turn that runs until shortly before is interrupted then, and
+        who listens hears of it. Without one turns go on until `close`.
+        """
+        self._turns.refuse(grace_s=grace_s)
+
+    async def close(self, *, grace_s: float = 0.0) -> None:
+        """Return when no turn runs any more. Turns that don't end within about `grace_s` seconds, or within what
+        `refuse_new_messages` was given before, are interrupted, and what they said is kept."""
+        await self._turns.close(grace_s=grace_s)
 
     # -- for callers ----------------------------------------------------------------------------------------------
 
@@ -143,14 +153,11 @@ class ChatService:
         return ChatView(chat, messages, await store.queued(chat_id), await store.children(chat_id))
 
     async def interrupt(self, caller: Identity, chat_id: str) -> bool:
-        """End the turn that runs, and those of its agents; False when none runs."""
-        chat = await self._means.store.chat(chat_id, owner_id=caller.user_id)
-        interrupted = self._turns.interrupt(chat.id)  # first, or it might spawn another agent
-        for agent in await self._means.store.children(chat.id):
-            self._turns.interrupt(agent.id)
-        if not interrupted and chat.status == "running":
-            raise NotRunningHere
-        return interrupted
+        """End the turn that runs, and those of its agents; False when none runs.
+
+        One of another process ends when that process sees that it is to, after a second or so.
+        """
+        return await self._turns.interrupt(await self._means.store.chat(chat_id, owner_id=caller.user_id))
 
     async def unqueue(self, caller: Identity, chat_id: str, queued_id: str) -> bool:
         """Take back a message that waits; False when there is none of that ID, or none any more."""

@@ -64,14 +64,21 @@ ACCEPTED: Final = (
 """What was queued a moment ago may be a message already."""
 
 CLAIM: Final = (
-    "UPDATE chats SET status = 'running', error = '', runner_id = ?, runner_until = ?, updated_at = ? "
-    "WHERE id = ? AND (status <> 'running' OR runner_until < ?)"
+    "UPDATE chats SET status = 'running', error = '', runner_id = ?, runner_until = ?, "
+    "interrupted_runner_id = NULL, updated_at = ? WHERE id = ? AND (status <> 'running' OR runner_until < ?)"
 )
 RENEW: Final = f"UPDATE chats SET runner_until = ? {_RUNNING}"
-_END: Final = "runner_id = NULL, runner_until = NULL, updated_at = ?"
+_END: Final = "runner_id = NULL, runner_until = NULL, interrupted_runner_id = NULL, updated_at = ?"
 FINISH: Final = f"UPDATE chats SET status = 'waiting', {_END} {_RUNNING} AND queued = 0"
 FAIL: Final = f"UPDATE chats SET status = 'error', error = ?, {_END} {_RUNNING}"
 ABANDONED: Final = "SELECT id, runner_id FROM chats WHERE status = 'running' AND runner_until < ?"
+ASK_INTERRUPT: Final = (
+    "UPDATE chats SET interrupted_runner_id = runner_id WHERE id = ? AND status = 'running'"
+)
+TAKE_INTERRUPT: Final = (
+    f"UPDATE chats SET interrupted_runner_id = NULL {_RUNNING} AND interrupted_runner_id = runner_id"
+)
+INTERRUPTED: Final = "SELECT id, interrupted_runner_id FROM chats WHERE interrupted_runner_id IS NOT NULL"
 SET_TITLE: Final = "UPDATE chats SET title = ?, updated_at = ? WHERE id = ?"
 DELETE_CHAT: Final = "DELETE FROM chats WHERE id = ?"
 
@@ -144,8 +151,11 @@ def insert_queued(
 
 def promote_queued(
     queued_id: str, chat_id: str, runner_id: str, parts: str, now: str
-) -> tuple[Statement, Statement]:
-    """Nothing, when it has left the queue or the chat isn't this runner's. The message takes over ID and key."""
+) -> tuple[Statement, ...]:
+    """Nothing, when it has left the queue or the chat isn't this runner's. The message takes over ID and key.
+
+    Who wanted the turn before it to end has what they wanted.
+    """
     return (
         Statement(
             "INSERT INTO chat_messages "
@@ -160,6 +170,7 @@ def promote_queued(
             "DELETE FROM chat_queued_messages WHERE id = ? AND id IN (SELECT id FROM chat_messages WHERE id = ?)",
             (queued_id, queued_id),
         ),
+        Statement(TAKE_INTERRUPT, (chat_id, runner_id)),
     )
 
 

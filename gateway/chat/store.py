@@ -220,6 +220,19 @@ class ChatStore:
             return await self._changed(statements.FAIL, storable(error), *runner)
         return await self._changed(statements.FINISH, *runner)
 
+    async def ask_interrupt(self, chat_id: str) -> bool:
+        """Have who runs the chat end its turn, wherever that is; False when nobody runs it."""
+        return await self._changed(statements.ASK_INTERRUPT, storable(chat_id))
+
+    async def interrupted(self) -> list[tuple[str, str]]:
+        """(chat, runner) where a turn is to end, and its runner has not yet seen it."""
+        rows = await self._database.fetch(statements.INTERRUPTED)
+        return [(row["id"], row["interrupted_runner_id"]) for row in rows]
+
+    async def take_interrupt(self, chat_id: str, runner_id: str) -> bool:
+        """Whether this runner is to end its turn; once for each turn that somebody wants to end."""
+        return await self._changed(statements.TAKE_INTERRUPT, storable(chat_id), storable(runner_id))
+
     async def abandoned(self, for_s: float) -> list[tuple[str, str]]:
         """(chat, runner) where the lease of who runs it ended `for_s` seconds ago or earlier."""
         before = time_value(self._clock() - timedelta(seconds=for_s))

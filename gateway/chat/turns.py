@@ -1,5 +1,8 @@
 """The turns that run in this process: a message begins one or waits for it, and at the end all of them are ended.
 
+The end is a winding-down, which goes on beside whoever asked for it: nothing new begins, what runs may end by itself
+for a while, and is then interrupted, early enough for who listens to hear of it before the server cuts them off.
+
 Everything here runs in tasks of its own. Who asked may leave at any moment, also between taking a chat and beginning
 its turn: the chat isn't left behind as if it ran.
 """
@@ -7,12 +10,10 @@ its turn: the chat isn't left behind as if it ran.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
 from gateway.chat.content import Text
-from gateway.chat.endings import ABANDONED
 from gateway.chat.errors import NotRunningHere, Stopping
 from gateway.chat.events import QueueChanged, StatusChanged
 from gateway.chat.generation import Generation
@@ -20,11 +21,12 @@ from gateway.chat.means import Means
 from gateway.chat.runner import Runner
 from gateway.chat.store import Chat, Message, NewMessage
 from gateway.chat.views import Sent, added
+from gateway.chat.watch import Watch
 from middleware.exchange import new_id
-from recorders.stores.base import StoreError
 from recorders.tasks import AGAIN_S, end
 
-log = logging.getLogger("ai_gateway.chat")
+MARGIN_S: Final = 2.0
+"""Of the time that a server gives its answers to end: to write down what was said, and to tell who listens."""
 
 _TRIES: Final = 100
 _DELIVERY: Final = "chat delivery"
@@ -39,45 +41,81 @@ class Turns:
 
     def __init__(self, means: Means, generation: Generation | None) -> None:
         self.stopping = False
+        self.busy = asyncio.Event()
+        """Something runs here."""
         self._means = means
         self._generation = generation
         self._runners: dict[str, Runner] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._watch: asyncio.Task[None] | None = None
+        self._watch = Watch(means, self)
+        self._winding_down: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        self.stopping = False
-        self._watch = asyncio.create_task(self._watch_abandoned(), name="abandoned chats")
+        self.stopping, self._winding_down = False, None
+        self._watch.open()
 
-    def refuse(self) -> None:
-        """From now on nothing new begins; turns that run may end, and who listens is let go after them."""
+    def refuse(self, *, grace_s: float | None = None) -> None:
+        """From now on nothing new begins; turns that run may end, and who listens is let go after them.
+
+        With `grace_s` those are interrupted that still run shortly before it is over. The first that is given counts.
+        """
         self.stopping = True
         self._means.hub.wake()
+        if grace_s is not None and self._winding_down is None:
+            alone_s = max(grace_s - MARGIN_S, grace_s / 2)
+            self._winding_down = asyncio.create_task(self._wind_down(alone_s), name="end of the chats")
 
-    async def close(self) -> None:
-        """Interrupt the turns that run, and keep what they said."""
-        self.refuse()
-        if self._watch is not None:
-            await end(self._watch)
+    async def close(self, *, grace_s: float = 0.0) -> None:
+        """Return when no turn runs any more; see `refuse`."""
+        self.refuse(grace_s=grace_s)
+        if self._winding_down is not None:
+            await self._winding_down
+        await self._watch.close()
+        for task in self._named(_TITLE):
+            await end(task)
+
+    async def _wind_down(self, alone_s: float) -> None:
         while deliveries := self._named(_DELIVERY):
             await asyncio.wait(deliveries)
+        if runs := self._named(_RUN):
+            await asyncio.wait(runs, timeout=alone_s)
         while runs := self._named(_RUN):  # each writes down what was said
             for runner in self._runners.values():
                 runner.interrupt(closing=True)
             await asyncio.wait(runs, timeout=AGAIN_S)
-        for task in self._named(_TITLE):
-            await end(task)
 
     def runs(self, chat_id: str) -> bool:
         """Whether the chat runs in this process."""
         return chat_id in self._runners
 
-    def interrupt(self, chat_id: str) -> bool:
-        """Whether there was a turn here, which ends now; what is queued goes on after it."""
+    async def interrupt(self, chat: Chat) -> bool:
+        """End the turn of a chat and those of its agents, wherever they run; whether the chat had one.
+
+        What is queued goes on after it.
+        """
+        interrupted = await self._interrupt(chat)  # first, or it might spawn another agent
+        await self._interrupt_agents(chat.id)
+        return interrupted
+
+    async def interrupt_run(self, chat_id: str, runner_id: str) -> None:
+        """As another process wished it, if it is here that this runner runs."""
         runner = self._runners.get(chat_id)
-        if runner is not None:
+        if runner is None or runner.id != runner_id:
+            return
+        if await self._means.store.take_interrupt(chat_id, runner_id):
             runner.interrupt()
-        return runner is not None
+            await self._interrupt_agents(chat_id)
+
+    async def _interrupt(self, chat: Chat) -> bool:
+        runner = self._runners.get(chat.id)
+        if runner is None:
+            return chat.status == "running" and await self._means.store.ask_interrupt(chat.id)
+        runner.interrupt()
+        return True
+
+    async def _interrupt_agents(self, chat_id: str) -> None:
+        for agent in await self._means.store.children(chat_id):
+            await self._interrupt(agent)
 
     async def end(self, chat_ids: Iterable[str]) -> None:
         """Return when nothing runs in these chats any more, nor goes on by itself."""
@@ -121,6 +159,7 @@ class Turns:
         hub.publish(chat.id, StatusChanged(status="running"))
         hub.publish(chat.id, added(message))
         self._runners[chat.id] = runner
+        self.busy.set()
         self._start(self._run(runner), _RUN)
         if self._generation and chat.parent_id is None and not chat.title and message.position == 0:
             self._start(self._name(self._generation, runner, text, api_key_id), _TITLE)
@@ -132,6 +171,8 @@ class Turns:
         finally:
             if self._runners.get(runner.chat_id) is runner:
                 del self._runners[runner.chat_id]
+            if not self._runners:
+                self.busy.clear()
             runner.ended.set()
             if self.stopping:
                 self._means.hub.wake(runner.chat_id)
@@ -140,26 +181,6 @@ class Turns:
         """After the answer has begun, so that the first thing on record of a chat is what its owner asked."""
         await runner.answering.wait()
         await generation.name(runner.chat, text, api_key_id)
-
-    async def _watch_abandoned(self) -> None:
-        """Say of chats whose process died that nobody answers there: else they would look busy for ever.
-
-        What waits in their queue is answered with the next message.
-        """
-        while True:
-            try:
-                await self._end_abandoned()
-            except StoreError as error:
-                log.warning("abandoned chats are looked for later: %s", error)
-            await self._means.pause(self._means.lease_s)
-
-    async def _end_abandoned(self) -> None:
-        """Only a while after their lease: a runner that had no database for a moment may still renew it."""
-        store = self._means.store
-        for chat_id, runner_id in await store.abandoned(self._means.lease_s / 3):
-            if not self.runs(chat_id) and await store.finish(chat_id, runner_id, error=ABANDONED):
-                log.warning("the chat %s was abandoned by who ran it", chat_id)
-                self._means.hub.publish(chat_id, StatusChanged(status="error", error=ABANDONED))
 
     def _named(self, name: str) -> list[asyncio.Task[Any]]:
         return [task for task in self._tasks if task.get_name() == name]

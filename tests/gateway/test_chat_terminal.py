@@ -126,7 +126,7 @@ async def test_thoughts_are_dimmed_and_what_a_model_sends_to_the_terminal_is_not
         assert "\x1b]0" not in person.text
 
 
-async def test_a_chat_that_another_process_runs_takes_the_message_and_ctrl_c_stops_waiting(
+async def test_a_chat_that_another_process_runs_takes_the_message_and_ctrl_c_takes_it_back(
     tmp_path: Path,
 ) -> None:
     """The message waits in line for that turn; the prompt comes back."""
@@ -140,7 +140,7 @@ async def test_a_chat_that_another_process_runs_takes_the_message_and_ctrl_c_sto
         person.types("Hi\r")
         await person.sees("It waits until the turn that runs has ended")
         person.types(CTRL_C)
-        await person.sees("Another process runs this chat")
+        await person.sees("the message that waited there is taken back")
         await person.sees("you> ")
         person.types(CTRL_D)
         assert await person.ended() == 0

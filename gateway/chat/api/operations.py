@@ -40,7 +40,7 @@ CHAT: Final = Api(
         ),
         Operation(
             "POST", "/chats/{chat_id}/interrupt", handlers.interrupt_chat, NoParameters, answers.Interrupted, MEMBER,
-            "End the turn that runs", errors=(404, 409),
+            "End the turn that runs, wherever it does", errors=(404,),
         ),
         Operation(
             "DELETE", "/chats/{chat_id}/queue/{queued_id}", handlers.delete_queued_message, NoParameters,

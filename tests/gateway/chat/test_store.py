@@ -517,6 +517,39 @@ async def test_a_chat_is_abandoned_a_while_after_the_lease_of_its_runner(chats: 
     assert await chats.other.abandoned(20.0) == [(dead.id, "dead")]
 
 
+async def test_a_wish_to_interrupt_reaches_the_run_that_is_under_way_once(chats: Chats) -> None:
+    """From any process; a chat that waits has no turn to end."""
+    chat, waiting = await chats.running(), await chats.chat()
+
+    assert await chats.other.ask_interrupt(chat.id)
+    assert not await chats.other.ask_interrupt(waiting.id)
+    assert not await chats.other.ask_interrupt("no-such-chat")
+
+    assert await chats.store.interrupted() == [(chat.id, "runner")]
+    assert not await chats.store.take_interrupt(chat.id, "another runner")
+    assert await chats.store.take_interrupt(chat.id, "runner")
+    assert not await chats.store.take_interrupt(chat.id, "runner")
+    assert await chats.store.interrupted() == []
+
+
+@pytest.mark.parametrize("ended", ["finished", "failed", "promoted", "taken over"])
+async def test_a_wish_to_interrupt_ends_with_its_turn(chats: Chats, ended: str) -> None:
+    """The next turn was not meant."""
+    chat = await chats.running()
+    if ended == "promoted":
+        await chats.store.queue(chat.id, "next", None)
+    assert await chats.other.ask_interrupt(chat.id)
+    match ended:
+        case "promoted":
+            assert await chats.store.promote(chat.id, "runner") is not None
+        case "taken over":
+            chats.clock.now += timedelta(hours=1)
+            assert await chats.other.claim(chat.id, "next", chats.lease())
+        case _:
+            assert await chats.store.finish(chat.id, "runner", error="broken" if ended == "failed" else "")
+    assert await chats.store.interrupted() == []
+
+
 async def test_a_runner_that_is_late_keeps_a_chat_that_nobody_took(chats: Chats) -> None:
     """A slow moment isn't a death."""
     chat = await chats.running()

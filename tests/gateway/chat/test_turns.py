@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from gateway.chat.content import ModelError
-from gateway.chat.endings import ABANDONED, INTERRUPTED
-from gateway.chat.events import Delta, MessageAdded
+from gateway.chat.endings import ABANDONED, INTERRUPTED, LEFT
+from gateway.chat.errors import Stopping
+from gateway.chat.events import Delta, MessageAdded, StatusChanged
 from gateway.chat.store import Chat, ChatStore, UnknownChat
+from gateway.chat.tools import Tool
 from recorders.stores.base import StoreError
 from recorders.stores.database import Database
 from recorders.stores.urls import database_for
-from tests.gateway.chat.stage import ADA, Stage, says
+from tests.gateway.chat.stage import ADA, Stage, calls, says
 from tests.waiting import PATIENCE_S
 
 
@@ -172,8 +174,126 @@ async def test_nothing_is_remembered_of_a_turn_that_another_process_took(databas
         await first_delta(stage, chat)
         await database.execute("UPDATE chats SET runner_id = 'somebody else' WHERE id = ?", chat.id)
         runs = [task for task in asyncio.all_tasks() if task.get_name() == "chat run"]
-        beats.release()
-        beats.release()
+        for _ in ("the lease", "abandoned chats", "interrupted chats"):
+            beats.release()
         await asyncio.wait(runs, timeout=PATIENCE_S)
         with stage.service.feed(chat.id) as feed:
             assert feed.take() == []
+
+
+# -- a service that ends ------------------------------------------------------------------------------------------
+
+
+async def test_a_turn_that_ends_within_the_grace_ends_well(database: Database) -> None:
+    """Nobody has to listen for that."""
+    stage = await Stage.on(database)
+    gate = asyncio.Event()
+    stage.script(says("Once ", gate, "upon a time"))
+    async with stage.service.running():
+        chat = await stage.service.create(ADA, text="Tell me a story")
+        await first_delta(stage, chat)
+        stage.service.refuse_new_messages(grace_s=PATIENCE_S)
+        closing = asyncio.create_task(stage.service.close())
+        with pytest.raises(Stopping):
+            await stage.service.send(ADA, chat.id, "And then?")
+        gate.set()
+        await closing
+    assert (await stage.store.chat(chat.id)).status == "waiting"
+    assert (await stage.said(chat.id))[-1] == ("assistant", "Once upon a time")
+
+
+async def test_a_turn_that_outlasts_the_grace_is_told_to_who_listens(database: Database) -> None:
+    """What was said, how it ended, and then the end of the stream, while the service waits to be closed."""
+    stage = await Stage.on(database)
+    stage.script(says("Once upon", asyncio.Event()))
+    async with stage.service.running():
+        chat = await stage.service.create(ADA, text="Tell me a story")
+        await first_delta(stage, chat)
+        heard = stage.service.events(ADA, chat.id)
+        await anext(heard)
+        stage.service.refuse_new_messages(grace_s=0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            events = [event async for event in heard]
+    assert events[-1] == StatusChanged(status="error", error=INTERRUPTED)
+    assert (await stage.said(chat.id))[-1] == ("assistant", "Once upon")
+
+
+async def test_a_service_is_closed_when_its_last_turn_has_ended(database: Database) -> None:
+    """The grace is the longest wait, and not the shortest."""
+    stage = await Stage.on(database)
+    async with stage.service.running(), asyncio.timeout(PATIENCE_S):
+        await stage.service.close(grace_s=10 * PATIENCE_S)
+
+
+# -- a tool that doesn't heed ---------------------------------------------------------------------------------------
+
+
+class Deaf:
+    """A tool that goes on until it is released, or swallows just one cancellation."""
+
+    def __init__(self, *, for_ever: bool) -> None:
+        self.begun, self.released = asyncio.Event(), asyncio.Event()
+        self._for_ever = for_ever
+
+    def tool(self) -> Tool:
+        return Tool("dig", "Dig.", {"type": "object"}, self._dig)
+
+    async def _dig(self, turn: object, arguments: dict[str, Any]) -> str:
+        self.begun.set()
+        while not self.released.is_set():
+            try:
+                await self.released.wait()
+            except asyncio.CancelledError:
+                if not self._for_ever:
+                    break
+        return "deep"
+
+
+async def digging(stage: Stage, deaf: Deaf) -> Chat:
+    stage.script(says(calls("dig")), says("A hole."))
+    chat = await stage.service.create(ADA, text="Dig")
+    await deaf.begun.wait()
+    return chat
+
+
+async def test_a_tool_that_swallows_its_cancellation_ends_the_turn_when_it_returns(
+    database: Database,
+) -> None:
+    """The model isn't asked what to do next."""
+    deaf = Deaf(for_ever=False)
+    stage = await Stage.on(database, tools=[deaf.tool()])
+    async with stage.service.running():
+        chat = await digging(stage, deaf)
+        await stage.service.interrupt(ADA, chat.id)
+        ended = await stage.ended(chat.id)
+    assert (ended.status, ended.error) == ("waiting", "")
+    assert len(stage.asked) == 1
+
+
+@pytest.mark.parametrize("end", ["close", "interrupt", "delete"])
+async def test_a_tool_that_does_not_stop_is_left_behind(
+    database: Database, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The chat says so, the log too; and when the tool returns in the end, nothing comes of it."""
+    deaf = Deaf(for_ever=True)
+    stage = await Stage.on(database, tools=[deaf.tool()], leave_s=0.01)
+    async with stage.service.running(), asyncio.timeout(PATIENCE_S):
+        chat = await digging(stage, deaf)
+        (turn,) = [task for task in asyncio.all_tasks() if task.get_name() == "chat turn"]
+        match end:
+            case "close":
+                await stage.service.close()
+            case "interrupt":
+                await stage.service.interrupt(ADA, chat.id)
+                await stage.ended(chat.id)
+            case "delete":
+                await stage.service.delete(ADA, chat.id)
+        if end != "delete":
+            ended = await stage.store.chat(chat.id)
+            assert (ended.status, ended.error) == ("error", LEFT)
+        said = await stage.said(chat.id)
+        deaf.released.set()
+        await asyncio.wait({turn})
+    assert f"a tool of the chat {chat.id} goes on 0.01 s after its turn was interrupted" in caplog.text
+    assert await stage.said(chat.id) == said
+    assert len(stage.asked) == 1
