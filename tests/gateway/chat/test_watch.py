@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -47,15 +48,20 @@ async def two(database_url: str) -> AsyncIterator[Two]:
     async def pause(seconds: float) -> None:
         await (beats.acquire() if seconds == PATIENCE_S else never.wait())
 
+    async with _on(database_url) as near, _on(database_url, pause=pause) as far:
+        yield Two(near, far, beats)
+
+
+@asynccontextmanager
+async def _on(database_url: str, **options: Any) -> AsyncIterator[Stage]:
+    """A service with a connection of its own."""
+    database = database_for(database_url)
     async with AsyncExitStack() as opened:
-        stages = []
-        for options in ({}, {"pause": pause}):
-            database = database_for(database_url)
-            await database.open()
-            opened.push_async_callback(database.close)
-            stages.append(await Stage.on(database, **options))
-            await opened.enter_async_context(stages[-1].service.running())
-        yield Two(*stages, beats)
+        opened.push_async_callback(database.close)
+        await database.open()
+        stage = await Stage.on(database, **options)
+        await opened.enter_async_context(stage.service.running())
+        yield stage
 
 
 async def begun(stage: Stage, chat_id: str) -> None:
