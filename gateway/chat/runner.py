@@ -102,7 +102,7 @@ class Runner:
 
     async def _next(self) -> bool:
         """Run a turn and say how it ended; true when another message is in line."""
-        if not self._closing:
+        if not (self._closing or self._lost):
             self._interrupted.clear()
         turn = asyncio.create_task(self._answer(), name="chat turn")
         turn.add_done_callback(_seen)
