@@ -27,13 +27,10 @@ KEEPALIVE_S: Final = 15.0
 _NO_AUTO_HEADERS: Final = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE})
 
 
-_SENT: Final = httpx.ByteStream(b"")
-
-
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere.
 
-    It lets go of the body of a request once the answer has begun.
+    An answer doesn't hold on to its request, which may be large while the answer is long; whoever needs it has it.
     """
 
     def __init__(self, *, max_connections: int = 0, keepalive_s: float = KEEPALIVE_S) -> None:
@@ -57,13 +54,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise _as_httpx(error, request) from error
         except ValueError as error:  # a control character in a header
             raise httpx.LocalProtocolError(type(error).__name__, request=request) from error
-        request.stream = _SENT  # the answer keeps its request, for as long as it lasts
-        return httpx.Response(
-            response.status,
-            headers=list(response.raw_headers),
-            stream=_Stream(response, request),
-            request=request,
-        )
+        return httpx.Response(response.status, headers=list(response.raw_headers), stream=_Stream(response))
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=self._keepalive_s)
@@ -86,9 +77,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Stream(httpx.AsyncByteStream):
     """The body as it arrives; closing it early closes the connection at once."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -99,7 +89,7 @@ class _Stream(httpx.AsyncByteStream):
                 if chunk:
                     yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _as_httpx(error, self._request) from error
+            raise _as_httpx(error) from error
 
     async def together(self) -> AsyncIterator[list[bytes]]:
         """The same chunks, those at once that are here at once."""
@@ -111,7 +101,7 @@ class _Stream(httpx.AsyncByteStream):
                 if chunks:
                     yield chunks
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _as_httpx(error, self._request) from error
+            raise _as_httpx(error) from error
 
     async def aclose(self) -> None:
         self._response.close()
@@ -178,7 +168,7 @@ def _body(request: httpx.Request) -> bytes | AsyncIterator[bytes] | None:
     raise TypeError(f"can't send a body of {type(stream).__name__}")
 
 
-def _as_httpx(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def _as_httpx(error: Exception, request: httpx.Request | None = None) -> httpx.TransportError:
     """Messages name the kind of trouble, never the target: a base URL may hold credentials."""
     kind: type[httpx.TransportError]
     match error:

@@ -63,7 +63,7 @@ def taking_chunks(app: ASGIApp) -> ASGIApp:
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["http_version"] == "1.1":
-            scope = {**scope, "extensions": {**scope.get("extensions", {}), CHUNKS: {}}}
+            scope.setdefault("extensions", {})[CHUNKS] = {}
         await app(scope, receive, send)
 
     return told
