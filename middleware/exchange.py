@@ -69,7 +69,9 @@ class Exchange:
     provider: Provider | None = None  # route
     route: Route | None = None  # route
     admitted: bool = False  # limits
-    body: bytes | None = field(default=None, repr=False)  # body; upstream lets go of it when the answer begins
+    body: bytes | None = field(
+        default=None, repr=False
+    )  # body; upstream lets go of it when the answer begins
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
     credential: Credential | None = None  # dispatch: what went upstream; its repr is masked

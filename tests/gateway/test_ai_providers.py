@@ -84,9 +84,7 @@ def options(name: str = "openai", kind: Any = "openai", **changes: Any) -> Provi
             "cn-north-1",
         ),
         (
-            options(
-                kind="anthropic", bedrock_base_url="https://bedrock-runtime.eu-central-1.amazonaws.com"
-            ),
+            options(kind="anthropic", bedrock_base_url="https://bedrock-runtime.eu-central-1.amazonaws.com"),
             "bedrock",
             "https://bedrock-runtime.eu-central-1.amazonaws.com",
             "eu-central-1",

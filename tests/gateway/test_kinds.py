@@ -29,7 +29,10 @@ from gateway.kinds import (
 )
 from providers.secret import Secret
 
-NO_ENCRYPTION_KEY = "must hold keys of 32 bytes in URL-safe base64; make one with `ai-gateway provider-keys generate-encryption-key`"
+NO_ENCRYPTION_KEY = (
+    "must hold keys of 32 bytes in URL-safe base64; make one with `ai-gateway provider-keys "
+    "generate-encryption-key`"
+)
 ROUTES = routes(("openai", "anthropic"))
 
 
