@@ -29,7 +29,7 @@ run: $(RUNTIME) ## start the demo: the gateway, a user, a key and a local provid
 .PHONY: test
 test: $(DEV) ## run the tests; fails when branch coverage falls under the floor
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q --durations=25
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 

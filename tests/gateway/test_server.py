@@ -239,6 +239,7 @@ async def test_after_the_delay_it_ends_in_order(tmp_path: Path, workers: int) ->
     gate = asyncio.Event()
     reply = Reply(200, SSE, [EVENTS[0], gate, *EVENTS[1:]])
     async with gateway(tmp_path, reply, shutdown_delay="50ms", workers=workers) as running:
+        await running.process.logged_times("listening on", workers)  # one that still starts is simply ended
         async with running.stream() as arriving:
             running.process.signal(signal.SIGTERM)
             await running.process.logged_times("SIGTERM: no new requests, running ones may end", workers)

@@ -42,6 +42,8 @@ def _secrets() -> dict[str, str]:
         "ANTHROPIC_KEY": make("legacy"),
         "DATABASE_URL": f"postgresql://gateway:{make('password')}@db.example/x?sslpassword={make('password')}",
         "STATIC_TOKEN": make("static"),
+        "USER_KEY_ENCRYPTION_KEYS": f"{make('seal')}AAAAAAAA=,{make('seal')}AAAAAAAA=",
+        "OTLP_HEADERS": f"authorization=Bearer {make('collector')}",
     }
 
 

@@ -46,13 +46,13 @@ def test_a_request_is_signed() -> None:
         ("method", "PUT"),
         ("raw_path", PATH.replace("%3A", ":").encode()),
         ("query", b"a=b"),
-        ("headers", [(b"host", b"elsewhere.test"), *received().headers[1:]]),
+        ("headers", b"elsewhere.test"),
     ],
 )
 def test_what_was_signed_cannot_change(part: str, value: object) -> None:
     """Method, path, query, host and body."""
     request = received()
-    setattr(request, part, value)
+    setattr(request, part, [(b"host", value), *request.headers[1:]] if part == "headers" else value)
     assert problem(request, ACCOUNTS, region=REGION) == "the signature is wrong"
 
 
