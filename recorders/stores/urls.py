@@ -18,11 +18,12 @@ from recorders.stores.sqlite import SQLiteDatabase
 
 def database_for(url: str) -> Database:
     """The database of `url`, not opened yet. Raises `ValueError` without repeating the URL: it may hold a password."""
-    parts = urlsplit(url)
-    if parts.scheme in {"postgresql", "postgres"}:
+    # libpq's form holds several hosts, IPv6 addresses among them, which newer versions of `urlsplit` refuse.
+    if url.partition("://")[0].lower() in {"postgresql", "postgres"}:
         from recorders.stores.postgres import PostgresDatabase  # noqa: PLC0415 - see above
 
         return PostgresDatabase(url)
+    parts = urlsplit(url)
     path = unquote(parts.path.removeprefix("/"))
     if parts.scheme != "sqlite" or parts.netloc or not path or parts.query or parts.fragment:
         raise ValueError("the database URL is of neither form: sqlite:///<path>, postgresql://<host>/<name>")

@@ -90,6 +90,8 @@ def command(
     monkeypatch.chdir(tmp_path)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    # The provider is in this process too, and asyncio warns of each thing that it says to a call that was given up.
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", True)
     yield Command(monkeypatch, capsys)
     root.handlers = handlers
     root.setLevel(level)
