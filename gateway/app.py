@@ -171,9 +171,8 @@ class Gateway:
 
         from gateway.chat.deployment import chat_service_of  # noqa: PLC0415
 
-        logging.getLogger("httpcore2").setLevel(
-            logging.INFO
-        )  # its debug lines hold every header of an answer
+        # Its debug lines hold every header of an answer.
+        logging.getLogger("httpcore2").setLevel(logging.INFO)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=15.0)
         self._chat_ways = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
         self.chat = chat_service_of(self, tools=tools, direct=self._chat_ways, keys_elsewhere=keys_elsewhere)

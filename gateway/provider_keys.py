@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import uuid_utils
-
 from gateway.accounts import utc_now
 from gateway.ai_providers import AiProvider, AiProviderRows
 from gateway.sealed_keys import KeySeal, Place
+from middleware.exchange import new_id
 from providers.options import INSTANCE_NAME
 from providers.secret import Secret
 from recorders.stores.database import Database, Row, Statement, read_time, time_value
@@ -158,7 +157,7 @@ class ProviderKeys:
         if not await self._database.fetch("SELECT id FROM users WHERE id = ?", user_id):
             raise UserKeptElsewhere
         sealed, now = self._seal.seal(Place(user_id, row.id, row.type), key), time_value(self._clock())
-        await self._database.execute(_SET, str(uuid_utils.uuid7()), user_id, row.id, sealed, now, now)
+        await self._database.execute(_SET, new_id(), user_id, row.id, sealed, now, now)
         return await self._get(user_id, provider)
 
     async def list(self, user_id: str) -> Sequence[StoredKey]:

@@ -18,9 +18,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from gateway.accounts import utc_now
 from gateway.chat.agency import MAX_AGENTS, Agency
 from gateway.chat.agents import agent_tools
 from gateway.chat.content import MAX_TEXT, Speaker
@@ -67,7 +68,7 @@ class ChatService:
         lease_s: float = 60.0,
         poll_s: float = POLL_S,
         leave_s: float = LEAVE_S,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self.models = models

@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import uuid_utils
-
 from gateway.accounts import utc_now
 from gateway.chat import statements
 from gateway.chat.content import Text, Tokens
@@ -36,6 +34,7 @@ from gateway.chat.entries import (
 )
 from gateway.chat.routing.requests import ModelName
 from gateway.chat.storable import parts_to_json, storable, storable_count
+from middleware.exchange import new_id
 from recorders.stores.database import Database, Statement, Value, time_value
 from recorders.stores.tables import key as indexable
 
@@ -49,10 +48,6 @@ class UnknownChat(Exception):
         super().__init__("There is no such chat.")
 
 
-def _uuid7() -> str:
-    return str(uuid_utils.uuid7())
-
-
 class ChatStore:
     """In `database`, which others share. `new_id` gives IDs that sort by time."""
 
@@ -62,7 +57,7 @@ class ChatStore:
         *,
         keys_elsewhere: bool = False,
         clock: Callable[[], datetime] = utc_now,
-        new_id: Callable[[], str] = _uuid7,
+        new_id: Callable[[], str] = new_id,
     ) -> None:
         self._database = database
         self._keys_elsewhere = keys_elsewhere

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -13,11 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.app import create_app
 from gateway.chunked_stream import framed
-from gateway.server import serve_until
 from middleware.exchange import CHUNKS
 from recorders.stores.memory import MemoryStore
 from tests.answers import anthropic
 from tests.answers.turn import Turn
+from tests.gateway.connected import connected, lifespan
 from tests.gateway.rig import TOKEN, gateway_settings
 from tests.waiting import PATIENCE_S
 
@@ -36,9 +34,7 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            for phase in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{phase}.complete"})
+            await lifespan(receive, send)
             return
         self.extensions = scope["extensions"]
         await send({"type": "http.response.start", "status": 200, "headers": list(self.headers)})
@@ -48,20 +44,6 @@ class Site:
 
 def together(*chunks: bytes, more: bool) -> dict[str, Any]:
     return {"body": b"".join(chunks), "more_body": more, CHUNKS: list(chunks)}
-
-
-@asynccontextmanager
-async def connected(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
-    host, port = listener.getsockname()
-    serving = asyncio.create_task(serve_until(app, listener, stop, grace_s=1.0))
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        stop.set()
-        await serving
 
 
 async def answer_to(app: Any, request: bytes, *, until: bytes) -> bytes:
@@ -147,9 +129,7 @@ def _without_lifespan(app: Any) -> Any:
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await app(scope, receive, send)
-            return
-        for phase in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{phase}.complete"})
+        else:
+            await lifespan(receive, send)
 
     return served

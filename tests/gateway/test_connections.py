@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final, TypeAlias
+from typing import Final
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from gateway.server import serve_until
+from tests.gateway.connected import Client, connected, lifespan
 from tests.waiting import PATIENCE_S
-
-Client: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 REQUEST: Final = b"GET / HTTP/1.1\r\nhost: gateway.test\r\n\r\n"
 HTTP2_REQUEST: Final = (
@@ -46,27 +41,6 @@ class Site:
         headers = [(b"content-length", b"2")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"ok"})
-
-
-async def lifespan(receive: Receive, send: Send) -> None:
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})
-
-
-@asynccontextmanager
-async def connected(site: Site) -> AsyncIterator[Client]:
-    """A client of a server as `ai-gateway serve` runs it."""
-    listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
-    host, port = listener.getsockname()
-    serving = asyncio.create_task(serve_until(site, listener, stop, grace_s=1.0))
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        stop.set()
-        await serving
 
 
 async def closed_by_the_server(client: Client) -> bytes:
