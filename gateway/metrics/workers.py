@@ -36,7 +36,6 @@ class SharedFolder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._collector = MultiProcessCollector(None, path)  # type: ignore[no-untyped-call]
         self._changing = threading.Lock()
 
     @property
@@ -47,7 +46,8 @@ class SharedFolder:
     def collect(self) -> Iterator[Metric]:
         """What all workers have written, never while a dead one's counts are in two places."""
         with self._changing:
-            yield from list(self._collector.collect())  # type: ignore[no-untyped-call]
+            files = [str(path) for path in Path(self.path).glob("*.db") if _is_begun(path)]
+            yield from list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
 
     def forget(self, pid: int) -> None:
         """That worker has ended: its gauges say nothing any more, and what it counted stays."""
@@ -60,8 +60,17 @@ class SharedFolder:
             log.warning("what a worker had counted can't be put aside: %s", error)
 
 
+def _is_begun(path: Path) -> bool:
+    """Whether there is anything in the file: a worker makes it first and gives it a size then, if it still lives.
+
+    prometheus-client 0.26 can't read a file of no size (its issue 1199).
+    """
+    return path.exists() and path.stat().st_size > 0
+
+
 def _move_counts(dead: Path, ended: Path) -> None:
-    if not dead.exists():
+    if not _is_begun(dead):
+        dead.unlink(missing_ok=True)
         return
     total = MmapedDict(str(ended))  # type: ignore[no-untyped-call]
     try:

@@ -57,6 +57,10 @@ class Person:
     def types(self, keys: str) -> None:
         os.write(self._controller, keys.encode())
 
+    def leaves(self) -> None:
+        """Ctrl-C at the prompt; readline may see it with the next key only, if it comes as the prompt is shown."""
+        self.types(CTRL_C + "\r")
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

@@ -57,7 +57,7 @@ async def test_ctrl_c_ends_an_answer_and_keeps_what_was_said_of_it(tmp_path: Pat
         person.types("Go on\r")
         await person.sees("Four")
         await person.sees("you> ")
-        person.types(CTRL_C)
+        person.leaves()
         assert await person.ended() == 0
     told = [(one["role"], one["content"][0]["text"]) for one in turns(upstream)[1].json["messages"]]
     assert told == [("user", "Count"), ("assistant", "One two "), ("user", "Go on")]

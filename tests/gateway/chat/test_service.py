@@ -126,8 +126,9 @@ async def test_the_events_of_a_turn_come_in_the_order_of_what_happens(stage: Sta
     chat = await stage.service.create(ADA, text="Hi")
     async with Heard(stage.service, chat.id) as heard:
         assert heard.first == StatusChanged(status="running")
+        events = await heard.until(MessageAdded)
         gate.set()
-        events = [one for one in await heard.until_waiting() if not isinstance(one, Turn)]
+        events += [one for one in await heard.until_waiting() if not isinstance(one, Turn)]
     match events:
         case [
             MessageAdded(role="user", position=0),

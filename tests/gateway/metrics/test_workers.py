@@ -180,6 +180,16 @@ def test_what_workers_counted_stays_when_they_have_ended(tmp_path: Path) -> None
     ]
 
 
+def test_a_file_that_a_worker_has_only_just_made_is_no_error(tmp_path: Path) -> None:
+    """It has no size yet, and it never gets one when the worker dies at that moment."""
+    shared = SharedFolder(str(tmp_path))
+    written(tmp_path, 1, 1.5)
+    (tmp_path / "counter_2.db").touch()
+    assert told(shared) == {"things_total": 1.5, "waits_sum": 1.5, "level": 1.5}
+    shared.forget(2)
+    assert not (tmp_path / "counter_2.db").exists()
+
+
 def test_counts_that_cannot_be_put_aside_do_not_end_the_supervisor(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
