@@ -19,22 +19,30 @@ from aiohttp import hdrs
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.gathering import Gathering
+
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_KEPT_URL: Final = 512
 KEEPALIVE_S: Final = 15.0
 """Shorter than providers keep idle connections, so that a request seldom meets one that was just closed."""
+GATHER_S: Final = 0.001
+"""Less than anybody sees of words that appear, and many chunks of a provider that hurries."""
 
 _NO_AUTO_HEADERS: Final = frozenset({hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE})
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere.
+    """`max_connections` bounds the pool; 0 leaves it open, because concurrency is limited elsewhere. Chunks that come
+    in a hurry may gather for `gather_s` where they are taken together (`gateway.gathering`).
 
     An answer doesn't hold on to its request, which may be large while the answer is long; whoever needs it has it.
     """
 
-    def __init__(self, *, max_connections: int = 0, keepalive_s: float = KEEPALIVE_S) -> None:
+    def __init__(
+        self, *, max_connections: int = 0, keepalive_s: float = KEEPALIVE_S, gather_s: float = GATHER_S
+    ) -> None:
         self._max_connections = max_connections
+        self._gather_s = gather_s
         self._keepalive_s = keepalive_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -54,7 +62,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise _as_httpx(error, request) from error
         except ValueError as error:  # a control character in a header
             raise httpx.LocalProtocolError(type(error).__name__, request=request) from error
-        return httpx.Response(response.status, headers=list(response.raw_headers), stream=_Stream(response))
+        stream = _Stream(response, self._gather_s)
+        return httpx.Response(response.status, headers=list(response.raw_headers), stream=stream)
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=self._keepalive_s)
@@ -77,8 +86,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Stream(httpx.AsyncByteStream):
     """The body as it arrives; closing it early closes the connection at once."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, gather_s: float) -> None:
         self._response = response
+        self._gather_s = gather_s
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -93,6 +103,7 @@ class _Stream(httpx.AsyncByteStream):
 
     async def together(self) -> AsyncIterator[list[bytes]]:
         """The same chunks, those at once that are here at once."""
+        gathering = Gathering(self._gather_s)
         try:
             content = self._response.content
             while not content.at_eof():
@@ -100,6 +111,8 @@ class _Stream(httpx.AsyncByteStream):
                 chunks = [chunk, *_arrived(content)] if chunk else _arrived(content)
                 if chunks:
                     yield chunks
+                    connection = self._response.connection
+                    gathering.passed_on(connection and connection.transport)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _as_httpx(error) from error
 

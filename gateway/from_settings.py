@@ -74,7 +74,7 @@ def transport_from(options: GatewayOptions) -> httpx.AsyncBaseTransport:
         return httpx.AsyncHTTPTransport(limits=limits, trust_env=False)
     from gateway.aiohttp_transport import AiohttpTransport  # noqa: PLC0415 - it loads slowly, and most commands don't call
 
-    return AiohttpTransport()
+    return AiohttpTransport(gather_s=options.gather_chunks_s)
 
 
 def upstream_from(options: GatewayOptions, transport: httpx.AsyncBaseTransport) -> Upstream:

@@ -177,6 +177,11 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         SWITCH,
         Help("under another server than serve's: send chunks that arrived together as one, which costs less"),
     ] = False
+    gather_chunks_s: Annotated[
+        float,
+        DURATION,
+        Help("how long chunks may gather of a provider that sends them in a hurry; 0: not at all"),
+    ] = 0.001
     upstream_transport: Annotated[
         Literal["aiohttp", "httpx"], choice("aiohttp", "httpx"), Help("what speaks to providers")
     ] = "aiohttp"

@@ -124,6 +124,7 @@ OTHER_TEXTS: dict[str, tuple[str, Any]] = {
     "client_left_drain_timeout": ("5s", 5),
     "request_stream_usage": ("false", False),
     "merge_chunks": ("true", True),
+    "gather_chunks": ("2ms", 0.002),
     "upstream_transport": ("httpx", "httpx"),
     "extra_routes": ("openai=/files", {"openai": ("/files",)}),
     "bedrock_beta_flags": ("a,b=opus-4-5", {"a": (), "b": ("opus-4-5",)}),
