@@ -123,13 +123,15 @@ class _Stream(httpx.AsyncByteStream):
 def _arrived(content: aiohttp.StreamReader) -> list[bytes]:
     """What else is here, cut where the provider cut it.
 
-    aiohttp tells the chunks one by one only, by a coroutine for each, which costs as much as reading them for the
-    record does. So their ends are looked up where it keeps them: offsets from the start of the answer.
+    aiohttp tells the chunks one by one only, each by a coroutine, and after each it parses on: that costs twice what
+    reading them for the record does. So they are taken from where it keeps them, with their ends, which are offsets
+    from the start of the answer; then it parses on, if it has stopped.
     """
-    if not getattr(content, "_buffer", None):
+    buffer = getattr(content, "_buffer", None)
+    if not buffer:
         return []
-    ends, start = list(content._http_chunk_splits or ()), content._cursor
-    data = content.read_nowait()
+    data = b"".join(buffer)[content._buffer_offset :]
+    ends, start = content._http_chunk_splits or (), content._cursor
     chunks: list[bytes] = []
     taken = 0
     for end in ends:
@@ -138,7 +140,19 @@ def _arrived(content: aiohttp.StreamReader) -> list[bytes]:
             taken = end - start
     if taken < len(data):
         chunks.append(data[taken:])
+    _forget(content, len(data))
     return chunks
+
+
+def _forget(content: aiohttp.StreamReader, size: int) -> None:
+    """All that is in the buffer has been taken."""
+    content._buffer.clear()
+    if content._http_chunk_splits is not None:
+        content._http_chunk_splits.clear()
+    content._cursor += size
+    content._size = content._buffer_offset = 0
+    if content._protocol._reading_paused:
+        content._protocol.resume_reading()
 
 
 def _address(request: httpx.Request) -> str:
