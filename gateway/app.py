@@ -23,6 +23,7 @@ from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.chat.paths import is_chat
+from gateway.chunks_apart import apart, merged, takes_chunks, told
 from gateway.from_settings import (
     authenticator_from,
     database_from,
@@ -239,8 +240,11 @@ class Gateway:
             await self._metrics_app(scope, receive, send)
         elif self._running:
             self._requests.add()
+            app = self._app_for(scope)
+            if not takes_chunks(scope):
+                scope, send = told(scope), (merged if self.options.merge_chunks else apart)(send)
             try:
-                await self._app_for(scope)(scope, receive, send)
+                await app(scope, receive, send)
             finally:
                 self._requests.remove()
         else:

@@ -88,7 +88,6 @@ def upstream_from(options: GatewayOptions, transport: httpx.AsyncBaseTransport) 
         ),
         on_client_left=options.client_left,
         drain_s=options.client_left_drain_timeout_s,
-        merge_chunks=options.merge_chunks,
     )
 
 

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 OnClientLeft: TypeAlias = Literal["close", "drain"]
 
-Togetherness: TypeAlias = Literal["apart", "told", "merged"]
-"""What becomes of chunks that arrived together: a message each; one that tells them apart; one chunk."""
-
 MAX_KEPT_TARGET: Final = 512
 
 
@@ -63,11 +60,7 @@ class Timeouts:
 
 
 class Upstream:
-    """The end of the pipeline. The transport belongs to whoever made it; this class never closes it.
-
-    `merge_chunks` makes one chunk of those that arrived together, for servers that can't write several at once: it
-    costs less, and the chunks are the provider's no more. The bytes are.
-    """
+    """The end of the pipeline. The transport belongs to whoever made it; this class never closes it."""
 
     def __init__(
         self,
@@ -76,7 +69,6 @@ class Upstream:
         timeouts: Timeouts | None = None,
         on_client_left: OnClientLeft = "close",
         drain_s: float = 30.0,
-        merge_chunks: bool = False,
     ) -> None:
         if on_client_left not in ("close", "drain"):
             raise ValueError(f"on_client_left must be close or drain: {on_client_left!r}")
@@ -84,7 +76,6 @@ class Upstream:
         self.timeouts = timeouts or Timeouts()
         self.on_client_left = on_client_left
         self.drain_s = drain_s
-        self.merge_chunks = merge_chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,16 +88,11 @@ class Upstream:
             exchange.body = None
             del request
             try:
-                await _relay(response, watch, send, self._togetherness(scope))
+                await _relay(response, watch, send, together=CHUNKS in (scope.get("extensions") or ()))
             except BaseException:
                 _close_soon(response)
                 raise
             await response.aclose()
-
-    def _togetherness(self, scope: Scope) -> Togetherness:
-        if CHUNKS in (scope.get("extensions") or ()):
-            return "told"
-        return "merged" if self.merge_chunks else "apart"
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -161,7 +147,7 @@ class _Arriving(Protocol):
     def together(self) -> AsyncIterator[Sequence[bytes]]: ...
 
 
-async def _relay(response: httpx.Response, watch: _Watch, send: Send, togetherness: Togetherness) -> None:
+async def _relay(response: httpx.Response, watch: _Watch, send: Send, *, together: bool) -> None:
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": response.headers.raw}
     )
@@ -170,7 +156,7 @@ async def _relay(response: httpx.Response, watch: _Watch, send: Send, togetherne
     watch.answering()
     bytes_left, more = _declared_length(response), True
     try:
-        async for message in _messages(response.stream, togetherness):
+        async for message in _messages(response.stream, together=together):
             bytes_left -= len(message["body"])
             message["more_body"] = more = bytes_left != 0
             watch.sending() if more else watch.finished()
@@ -185,12 +171,10 @@ async def _relay(response: httpx.Response, watch: _Watch, send: Send, togetherne
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _messages(stream: httpx.AsyncByteStream, togetherness: Togetherness) -> AsyncIterator[Message]:
-    if togetherness != "apart" and hasattr(stream, "together"):
+async def _messages(stream: httpx.AsyncByteStream, *, together: bool) -> AsyncIterator[Message]:
+    if together and hasattr(stream, "together"):
         async for chunks in cast("_Arriving", stream).together():
-            if togetherness == "merged":
-                yield {"type": "http.response.body", "body": b"".join(chunks)}
-            elif len(chunks) == 1:
+            if len(chunks) == 1:
                 yield {"type": "http.response.body", "body": chunks[0]}
             else:
                 yield {"type": "http.response.body", "body": b"".join(chunks), CHUNKS: chunks}

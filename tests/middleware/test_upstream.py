@@ -240,15 +240,6 @@ async def test_chunks_that_arrived_together_leave_together_where_the_server_take
         assert all(CHUNKS not in message for message in bodies)
 
 
-async def test_chunks_that_arrived_together_can_be_made_one() -> None:
-    """For a server that can't write several at once; what comes later is a message of its own all the same."""
-    provider = Provider()
-    provider.stream = Together([])
-    client = await call(Upstream(provider, merge_chunks=True), request_to())
-    assert client.chunks == [b"onetwo", b"three"]
-    assert all(CHUNKS not in message for message in client.messages)
-
-
 async def test_the_head_leaves_before_the_body_exists() -> None:
     """A client sees the status of a model that thinks."""
     gate = asyncio.Event()

@@ -1,0 +1,51 @@
+"""Sends chunks that arrived together one by one, or as one, to a server that takes no more than one a message.
+
+Inside the gateway they travel together (`middleware.exchange.CHUNKS`), so that reading and recording them costs once
+for all. hypercorn under `ai-gateway serve` writes them together too (`gateway.chunked_stream`); any other server of
+ASGI is sent a message for each, which keeps the provider's chunks, or one for all, which costs it least.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from middleware.exchange import CHUNKS
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Scope, Send
+
+
+def takes_chunks(scope: Scope) -> bool:
+    """Whether the server has said that it writes several chunks of a message."""
+    return CHUNKS in (scope.get("extensions") or ())
+
+
+def told(scope: Scope) -> Scope:
+    """The scope of a server that does."""
+    return {**scope, "extensions": {**(scope.get("extensions") or {}), CHUNKS: {}}}
+
+
+def apart(send: Send) -> Send:
+    """A `send` that makes a message of each chunk."""
+
+    async def send_apart(message: Message) -> None:
+        chunks = message.get(CHUNKS)
+        if not chunks:
+            await send(message)
+            return
+        more, last = message.get("more_body", False), len(chunks) - 1
+        for number, chunk in enumerate(chunks):
+            await send({"type": "http.response.body", "body": chunk, "more_body": more or number < last})
+
+    return send_apart
+
+
+def merged(send: Send) -> Send:
+    """A `send` that makes one message of them all."""
+
+    async def send_merged(message: Message) -> None:
+        if CHUNKS in message:
+            message = {name: value for name, value in message.items() if name != CHUNKS}
+        await send(message)
+
+    return send_merged
