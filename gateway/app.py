@@ -23,7 +23,8 @@ from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.chat.paths import is_chat
-from gateway.chunks_apart import apart, merged, takes_chunks, told
+from gateway.chunks import takes_chunks, told
+from gateway.chunks.apart import apart, merged
 from gateway.from_settings import (
     authenticator_from,
     database_from,

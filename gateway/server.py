@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from gateway.chunked_stream import taking_chunks, write_chunks_together
+from gateway.chunks.hypercorn import taking_chunks, write_chunks_together
 from gateway.connections import close_with_clients
 from gateway.ending import Ending
 from gateway.reload import Reloader, hold_hangups, listen_for_hangups, took_hangup

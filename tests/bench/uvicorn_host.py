@@ -7,6 +7,7 @@ import argparse
 import uvicorn
 
 from gateway.app import create_app
+from gateway.chunks.uvicorn import write_chunks_together
 from gateway.settings import load
 from recorders.log import configure_logging
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
+    write_chunks_together()
     settings = load()
     configure_logging(settings.log_human, settings.log_json)
     uvicorn.run(create_app(settings), host="127.0.0.1", port=port, access_log=False, log_config=None)

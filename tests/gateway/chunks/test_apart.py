@@ -8,7 +8,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.chunks_apart import apart, merged, takes_chunks, told
+from gateway.chunks import takes_chunks, told
+from gateway.chunks.apart import apart, merged
 from middleware.exchange import CHUNKS
 from recorders.stores.memory import MemoryStore
 from tests.asgi import call, http_scope

@@ -1,17 +1,11 @@
-"""Writes several chunks of an answer in one go, each still in an HTTP chunk of its own.
+"""hypercorn that writes several chunks of an answer in one go, each still in an HTTP chunk of its own.
 
-What a provider sent in many small chunks often arrives together. To send each by itself costs hypercorn more than all
-that the gateway does with it. ASGI has no message for several chunks, so there is an extension: a server that has
-`CHUNKS` among the extensions of the scope takes a body message whose `CHUNKS` are the pieces of its `body`
-(`middleware.exchange`). Any other server is sent one chunk a message, as ever.
-
-hypercorn has no hook for this: the class that it makes of each HTTP/1 request is replaced by one of ours. Only answers
+It has no hook for this: the class that it makes of each HTTP/1 request is replaced by one of ours. Only answers
 of HTTP/1.1 without a declared length are cut in chunks; over HTTP/2 a chunk means nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hypercorn.protocol import h11 as hypercorn_h11
@@ -19,6 +13,7 @@ from hypercorn.protocol.events import Data
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import suppress_body
 
+from gateway.chunks import framed, told
 from middleware.exchange import CHUNKS
 
 if TYPE_CHECKING:
@@ -48,11 +43,6 @@ class ChunkedStream(HTTPStream):
         )
 
 
-def framed(chunks: Iterable[bytes]) -> bytes:
-    """Each piece in a chunk of its own; an empty one would end the body."""
-    return b"".join([b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk])
-
-
 def write_chunks_together() -> None:
     """Make hypercorn use `ChunkedStream` from now on, in this process."""
     hypercorn_h11.HTTPStream = ChunkedStream  # type: ignore[attr-defined]
@@ -61,9 +51,9 @@ def write_chunks_together() -> None:
 def taking_chunks(app: ASGIApp) -> ASGIApp:
     """Tell the application that this server takes several chunks at once."""
 
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["http_version"] == "1.1":
-            scope.setdefault("extensions", {})[CHUNKS] = {}
+            scope = told(scope)
         await app(scope, receive, send)
 
-    return told
+    return telling

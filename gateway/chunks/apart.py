@@ -1,8 +1,7 @@
 """Sends chunks that arrived together one by one, or as one, to a server that takes no more than one a message.
 
-Inside the gateway they travel together (`middleware.exchange.CHUNKS`), so that reading and recording them costs once
-for all. hypercorn under `ai-gateway serve` writes them together too (`gateway.chunked_stream`); any other server of
-ASGI is sent a message for each, which keeps the provider's chunks, or one for all, which costs it least.
+Inside the gateway they travel together under any server, so that reading and recording them costs once for all. At its
+edge there is a message for each, which keeps the provider's chunks, or one for all, which costs the server least.
 """
 
 from __future__ import annotations
@@ -12,17 +11,7 @@ from typing import TYPE_CHECKING
 from middleware.exchange import CHUNKS
 
 if TYPE_CHECKING:
-    from starlette.types import Message, Scope, Send
-
-
-def takes_chunks(scope: Scope) -> bool:
-    """Whether the server has said that it writes several chunks of a message."""
-    return CHUNKS in (scope.get("extensions") or ())
-
-
-def told(scope: Scope) -> Scope:
-    """The scope of a server that does."""
-    return {**scope, "extensions": {**(scope.get("extensions") or {}), CHUNKS: {}}}
+    from starlette.types import Message, Send
 
 
 def apart(send: Send) -> Send:

@@ -1,23 +1,31 @@
-"""Several chunks in one go, on a real socket as `ai-gateway serve` writes them."""
+"""Several chunks in one go, on real sockets: as `ai-gateway serve` writes them, and as uvicorn does when asked to."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, TypeAlias
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.app import create_app
-from gateway.chunked_stream import framed
+from gateway.chunks import framed
+from gateway.chunks.uvicorn import write_chunks_together
 from middleware.exchange import CHUNKS
 from recorders.stores.memory import MemoryStore
 from tests.answers import anthropic
 from tests.answers.turn import Turn
-from tests.gateway.connected import connected, lifespan
+from tests.gateway.connected import Client, lifespan
+from tests.gateway.connected import connected as connected_to_hypercorn
 from tests.gateway.rig import TOKEN, gateway_settings
+from tests.servers import serving
 from tests.waiting import PATIENCE_S
+
+Connected: TypeAlias = Callable[[ASGIApp], AbstractAsyncContextManager[Client]]
 
 GET: Final = b"GET / HTTP/1.1\r\nhost: gateway.test\r\n\r\n"
 THREE: Final = (b"one", b"two\r\n", b"three")
@@ -36,7 +44,7 @@ class Site:
         if scope["type"] != "http":
             await lifespan(receive, send)
             return
-        self.extensions = scope["extensions"]
+        self.extensions = scope.get("extensions", {})
         await send({"type": "http.response.start", "status": 200, "headers": list(self.headers)})
         for body in self.bodies:
             await send({"type": "http.response.body", **body})
@@ -46,7 +54,28 @@ def together(*chunks: bytes, more: bool) -> dict[str, Any]:
     return {"body": b"".join(chunks), "more_body": more, CHUNKS: list(chunks)}
 
 
-async def answer_to(app: Any, request: bytes, *, until: bytes) -> bytes:
+@pytest.fixture(params=["hypercorn", "uvicorn"])
+def connected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Connected:
+    """A connection to an application under a server that takes chunks."""
+    if request.param == "hypercorn":
+        return connected_to_hypercorn
+    monkeypatch.setattr(httptools_impl, "RequestResponseCycle", RequestResponseCycle)  # put back at the end
+    write_chunks_together()
+    return connected_to_uvicorn
+
+
+@asynccontextmanager
+async def connected_to_uvicorn(app: ASGIApp) -> AsyncIterator[Client]:
+    async with serving(app, "uvicorn") as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def answer_to(connected: Connected, app: Any, request: bytes, *, until: bytes) -> bytes:
     """Head and body as they stood on the wire."""
     async with connected(app) as (reader, writer), asyncio.timeout(PATIENCE_S):
         writer.write(request)
@@ -54,7 +83,7 @@ async def answer_to(app: Any, request: bytes, *, until: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("more", [True, False])
-async def test_each_piece_stands_in_a_chunk_of_its_own(more: bool) -> None:
+async def test_each_piece_stands_in_a_chunk_of_its_own(connected: Connected, more: bool) -> None:
     """Also where the last message holds several, and the connection goes on after it."""
     bodies = [together(*THREE, more=more)] + ([{"body": b"", "more_body": False}] if more else [])
     site = Site(*bodies)
@@ -66,22 +95,22 @@ async def test_each_piece_stands_in_a_chunk_of_its_own(more: bool) -> None:
     assert CHUNKS in site.extensions
 
 
-async def test_an_answer_with_a_length_is_not_cut() -> None:
+async def test_an_answer_with_a_length_is_not_cut(connected: Connected) -> None:
     """There are no chunks in it."""
     site = Site(together(*THREE, more=False), headers=[(b"content-length", b"13")])
-    raw = await answer_to(site, GET, until=b"three")
+    raw = await answer_to(connected, site, GET, until=b"three")
     assert raw.partition(b"\r\n\r\n")[2] == b"".join(THREE)
 
 
 async def test_a_client_of_http_1_0_gets_the_bytes_alone() -> None:
-    """It knows no chunks, and isn't promised any."""
+    """It knows no chunks, and isn't promised any. (uvicorn sends it chunks, with or without us.)"""
     site = Site(together(*THREE, more=False))
-    raw = await answer_to(site, b"GET / HTTP/1.0\r\n\r\n", until=b"three")
+    raw = await answer_to(connected_to_hypercorn, site, b"GET / HTTP/1.0\r\n\r\n", until=b"three")
     assert raw.partition(b"\r\n\r\n")[2] == b"".join(THREE)
     assert CHUNKS not in site.extensions
 
 
-async def test_an_answer_to_head_has_no_body() -> None:
+async def test_an_answer_to_head_has_no_body(connected: Connected) -> None:
     """Whatever the application says; the next request finds the connection in order."""
     site = Site(together(*THREE, more=False))
     async with connected(site) as (reader, writer), asyncio.timeout(PATIENCE_S):
@@ -97,7 +126,9 @@ def test_an_empty_piece_does_not_end_the_body() -> None:
     assert framed([]) == b""
 
 
-async def test_the_chunks_on_the_wire_are_the_providers_also_when_they_arrive_together() -> None:
+async def test_the_chunks_on_the_wire_are_the_providers_also_when_they_arrive_together(
+    connected: Connected,
+) -> None:
     """A whole gateway: the provider writes its stream at once, and the client gets the same chunks, byte for byte."""
     events = anthropic.events(Turn(text="one two three four five", thought="hm hm"))
     stream = framed(events) + b"0\r\n\r\n"
@@ -119,7 +150,7 @@ async def test_the_chunks_on_the_wire_are_the_providers_also_when_they_arrive_to
         b"content-length: %d\r\n\r\n%b" % (TOKEN.encode(), len(body), body)
     )
     async with listening, app.lifespan():
-        raw = await answer_to(_without_lifespan(app), request, until=b"\r\n0\r\n\r\n")
+        raw = await answer_to(connected, _without_lifespan(app), request, until=b"\r\n0\r\n\r\n")
         assert raw.partition(b"\r\n\r\n")[2] == stream
         assert await app.drain.flush(PATIENCE_S)
     assert [end.outcome for end in store.ends] == ["completed"]
