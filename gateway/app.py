@@ -23,7 +23,7 @@ from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.chat.paths import is_chat
-from gateway.chunks import takes_chunks, told
+from gateway.chunks import takes_chunks, tell
 from gateway.chunks.apart import apart, merged
 from gateway.from_settings import (
     authenticator_from,
@@ -243,7 +243,8 @@ class Gateway:
             self._requests.add()
             app = self._app_for(scope)
             if not takes_chunks(scope):
-                scope, send = told(scope), (merged if self.options.merge_chunks else apart)(send)
+                tell(scope)
+                send = (merged if self.options.merge_chunks else apart)(send)
             try:
                 await app(scope, receive, send)
             finally:

@@ -22,7 +22,7 @@ import hypercorn.config
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Server: TypeAlias = Literal["hypercorn", "uvicorn"]
+Server: TypeAlias = Literal["hypercorn", "uvicorn", "uvicorn with httptools"]
 SERVERS: tuple[Server, ...] = ("hypercorn", "uvicorn")
 
 GRACE_S = 1
@@ -37,8 +37,12 @@ async def serving(app: ASGIApp, server: Server = "hypercorn") -> AsyncIterator[s
     port = listener.getsockname()[1]
     stop = asyncio.Event()
     watched = _StartWatch(app)
-    run = _hypercorn if server == "hypercorn" else _uvicorn
-    task = asyncio.create_task(run(watched, listener, stop), name=f"{server} on {port}")
+    match server:
+        case "hypercorn":
+            running = _hypercorn(watched, listener, stop)
+        case _:
+            running = _uvicorn(watched, listener, stop, httptools=server == "uvicorn with httptools")
+    task = asyncio.create_task(running, name=f"{server} on {port}")
     task.add_done_callback(lambda _: watched.started.set())
     try:
         await watched.started.wait()
@@ -89,8 +93,14 @@ async def _hypercorn(app: ASGIApp, listener: socket.socket, stop: asyncio.Event)
     await hypercorn.asyncio.serve(cast("Any", app), config, shutdown_trigger=stop.wait)
 
 
-async def _uvicorn(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S)
+async def _uvicorn(
+    app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, httptools: bool = False
+) -> None:
+    # Of its two parsers the strict one, alike wherever the tests run.
+    http: Literal["h11", "httptools"] = "httptools" if httptools else "h11"
+    config = uvicorn.Config(
+        app, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S
+    )
     server = uvicorn.Server(config)
     stopper = asyncio.create_task(_stop_uvicorn(server, stop))
     try:

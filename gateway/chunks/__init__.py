@@ -23,9 +23,9 @@ def takes_chunks(scope: Scope) -> bool:
     return CHUNKS in (scope.get("extensions") or ())
 
 
-def told(scope: Scope) -> Scope:
-    """The scope of one who does."""
-    return {**scope, "extensions": {**(scope.get("extensions") or {}), CHUNKS: {}}}
+def tell(scope: Scope) -> None:
+    """Say on the scope that chunks are taken. Whoever doesn't know them all the same has `body`, which is whole."""
+    scope["extensions"] = {**(scope.get("extensions") or {}), CHUNKS: {}}
 
 
 def framed(chunks: Iterable[bytes]) -> bytes:

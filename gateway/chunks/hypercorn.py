@@ -13,7 +13,7 @@ from hypercorn.protocol.events import Data
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import suppress_body
 
-from gateway.chunks import framed, told
+from gateway.chunks import framed, tell
 from middleware.exchange import CHUNKS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def taking_chunks(app: ASGIApp) -> ASGIApp:
 
     async def telling(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["http_version"] == "1.1":
-            scope = told(scope)
+            tell(scope)
         await app(scope, receive, send)
 
     return telling

@@ -15,7 +15,7 @@ from typing import Any
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.chunks import framed, told
+from gateway.chunks import framed, tell
 from middleware.exchange import CHUNKS
 
 
@@ -23,7 +23,9 @@ class ChunkedCycle(RequestResponseCycle):
     """A request whose answer may come several chunks at a time."""
 
     def __init__(self, scope: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(told(scope) if scope["http_version"] == "1.1" else scope, *args, **kwargs)  # type: ignore[arg-type]
+        if scope["http_version"] == "1.1":
+            tell(scope)
+        super().__init__(scope, *args, **kwargs)
 
     async def send(self, message: Any) -> None:
         if CHUNKS in message and self._cuts():

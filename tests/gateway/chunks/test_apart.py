@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.chunks import takes_chunks, told
+from gateway.chunks import takes_chunks, tell
 from gateway.chunks.apart import apart, merged
 from middleware.exchange import CHUNKS
 from recorders.stores.memory import MemoryStore
@@ -66,13 +66,17 @@ async def test_or_all_are_one(more: bool) -> None:
 
 
 def test_a_scope_is_told_and_its_other_extensions_stay() -> None:
-    """The server's own scope isn't touched."""
-    scope: Scope = {"type": "http", "extensions": {"http.response.trailers": {}}}
-    assert not takes_chunks(scope)
-    assert not takes_chunks({"type": "http", "extensions": None})
-    assert takes_chunks(told(scope))
-    assert told(scope)["extensions"].keys() == {"http.response.trailers", CHUNKS}
-    assert scope["extensions"].keys() == {"http.response.trailers"}
+    """Also where a server has none; what it may share among requests isn't touched."""
+    shared: dict[str, Any] = {"http.response.trailers": {}}
+    for extensions in (shared, None):
+        scope: Scope = {"type": "http", "extensions": extensions}
+        assert not takes_chunks(scope)
+        tell(scope)
+        assert takes_chunks(scope)
+    scope = {"type": "http", "extensions": shared}
+    tell(scope)
+    assert scope["extensions"].keys() == {"http.response.trailers", CHUNKS}
+    assert shared.keys() == {"http.response.trailers"}
 
 
 class Teller:

@@ -66,7 +66,7 @@ def connected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def connected_to_uvicorn(app: ASGIApp) -> AsyncIterator[Client]:
-    async with serving(app, "uvicorn") as url:
+    async with serving(app, "uvicorn with httptools") as url:
         host, _, port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
