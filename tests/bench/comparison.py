@@ -32,6 +32,7 @@ from tests.bench.targets import Target, install_nginx
 
 IDLE_ROWS = frozenset({"idle", "idle-small"})
 SERVERS = ("hypercorn", "uvicorn")
+RELAYS = ("nginx", "relay")
 TRANSPORTS = ("aiohttp", "httpx")
 REQUESTS = MappingProxyType({"small": 2_000, "turn": 300, "long": 40, "blocking": 800, "models": 2_000})
 """Requests of a round: a second or so on the gateway."""
@@ -75,7 +76,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         ("rows", (*ROWS, *sorted(IDLE_ROWS)), (*ROWS, "idle")),
         ("transport", TRANSPORTS, TRANSPORTS),
         ("server", SERVERS, SERVERS),
-        ("peers", ("nginx", *PEERS, "none"), ("nginx", *PEERS)),
+        ("peers", (*RELAYS, *PEERS, "none"), (*RELAYS, *PEERS)),
     ):
         parser.add_argument(
             f"--{name}", type=_names(known), default=list(by_default), help=f"of {','.join(known)}"
@@ -90,7 +91,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="a few requests, no figures: for CI")
     options = parser.parse_args(argv)
     if options.short:
-        options.peers = ["nginx"]
+        options.peers = list(RELAYS)
         options.streams = min(options.streams, SHORT_STREAMS)
     return options
 
@@ -153,6 +154,8 @@ def _start_peer(name: str, here: Scene, *, may_install: bool) -> str | None:
             if reason:
                 return reason
             here.nginx()
+        elif name == "relay":
+            here.relay()
     except (NotInstalledError, NotReadyError) as failure:
         return _in_short(failure)
     return None

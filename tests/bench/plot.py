@@ -20,7 +20,7 @@ BAR = 0.8
 """Of a row's height, what its bars fill."""
 LEAST_MS = 0.01
 """Smaller ones, and those below zero, are drawn as this."""
-_COLOURS = {"nginx": "#2a9d5c", "litellm": "#e08e2b", "portkey": "#8a5fbf"}
+_COLOURS = {"nginx": "#2a9d5c", "bare relay": "#9bc9a9", "litellm": "#e08e2b", "portkey": "#8a5fbf"}
 _BLUES = ("#1f4e9c", "#3f7fd1", "#7fb0ea", "#b5d3f5")
 
 

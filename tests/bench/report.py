@@ -66,7 +66,8 @@ def _condition_lines(run: Run) -> Iterator[str]:
             cores = sorted(target_cores(workers))
             yield f"{workers} workers where it says x{workers}, on cores {cores}{_shared(workers)}"
     yield f"gateway with {conditions.SWITCHED_ON}"
-    yield "nginx relays only; LiteLLM checks a key and records nothing; Portkey's gateway does neither"
+    yield "nginx relays only, and so does the bare relay, on hypercorn and aiohttp as the gateway is"
+    yield "LiteLLM checks a key and records nothing; Portkey's gateway does neither"
     yield f"{run.rounds} rounds, {run.connections} connections; times in ms over direct, at half load"
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from tests.bench.gateway import Gateway, Variant
 from tests.bench.peers import PEERS
 from tests.bench.process import LOAD_CORES, Process
-from tests.bench.targets import Direct, Nginx, Target
+from tests.bench.targets import Direct, Nginx, Relay, Target
 
 T = TypeVar("T", bound=Target)
 
@@ -40,6 +40,10 @@ class Scene:
     def nginx(self) -> Nginx:
         """A relay, and nothing more."""
         return self.add(Nginx(self._upstream_port, self.folder / "nginx"))
+
+    def relay(self) -> Relay:
+        """The same in Python."""
+        return self.add(Relay(self._upstream_port, self.folder / "relay"))
 
     def gateway(self, variant: Variant) -> Gateway:
         """What all this is about."""

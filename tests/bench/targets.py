@@ -1,4 +1,4 @@
-"""What the load is sent to: the upstream itself, nginx relaying to it, and the gateway in its variants.
+"""What the load is sent to: the upstream itself, nginx and a bare relay before it, and the gateway in its variants.
 
 Each gives the port to ask, the path and headers of a row, and the process whose cost is counted (the upstream's own
 cost is nobody's business). Each lives in a folder that goes away with the benchmark.
@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -145,6 +146,31 @@ class Nginx:
         # The worker becomes the user who runs the benchmark, for the folder is theirs.
         conf.write_text(NGINX_CONF.format(user=folder.owner(), **values))
         command = [nginx_binary() or "nginx", "-p", str(folder), "-e", "stderr", "-c", str(conf)]
+        self.process = Process(command, cores=TARGET_CORE, log=folder / "log")
+        self.process.wait_until(lambda: listens(self.port))
+
+    def path(self, row: Row) -> str:
+        return row.path
+
+    def headers(self, row: Row) -> Mapping[str, str]:
+        return CLIENT_HEADERS
+
+    def stop(self) -> None:
+        self.process.stop()
+
+
+class Relay:
+    """The gateway's server and transport with nothing between them: what any gateway on them costs at least."""
+
+    name = "bare relay"
+    rows = None
+    exact = True
+
+    def __init__(self, upstream_port: int, folder: Path) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        command = [sys.executable, "-m", "tests.bench.relay_host", "--port", str(self.port)]
+        command += ["--upstream", str(upstream_port)]
         self.process = Process(command, cores=TARGET_CORE, log=folder / "log")
         self.process.wait_until(lambda: listens(self.port))
 
