@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -39,7 +40,7 @@ _log = logging.getLogger("ai_gateway.interceptions")
 
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
-_BARE: Final = re.compile(r"[!#-<>-\[\]-~]+")
+_BARE: Final = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 """Most values: ASCII without a blank, a quotation mark, `=` or a backslash."""
 _MISREAD: Final = frozenset(' "=\\')
 _WORDS: Final = {None: "null", True: "true", False: "false"}
@@ -78,11 +79,13 @@ class HumanFormatter(logging.Formatter):
     def __init__(self, *, color: bool = False) -> None:
         super().__init__()
         self._paint = _paint if color else _plain
+        self._named: dict[str, str] = {}
+        """What stands before a value, by its name: the same few, line after line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        paint = self._paint
+        paint, named = self._paint, self._named
         extras = "".join(
-            f" {paint(f'{key}=', _DIM)}{_readable(value)}" for key, value in _extras(record).items()
+            [(named.get(key) or self._name(key)) + _readable(value) for key, value in _extras(record).items()]
         )
         level = paint(f"{record.levelname:<7}", _LEVEL_STYLES.get(record.levelname, ""))
         message = record.getMessage().translate(_CONTROLS)
@@ -90,6 +93,10 @@ class HumanFormatter(logging.Formatter):
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+    def _name(self, key: str) -> str:
+        self._named[key] = name = f" {self._paint(f'{key}=', _DIM)}"
+        return name
 
 
 _DIM: Final = "2"
@@ -165,8 +172,13 @@ def _is_for_the_log(record: logging.LogRecord) -> bool:
 
 
 def _time(record: logging.LogRecord) -> str:
-    time = datetime.fromtimestamp(record.created, UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = int(record.created * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[: -len("+00:00")]
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
@@ -176,7 +188,7 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 def _readable(value: Any) -> str:
     """Bare when nothing in it could be misread, else as JSON, which quotes and escapes."""
     if isinstance(value, str):
-        if _BARE.fullmatch(value) or (value.isprintable() and value and not set(value) & _MISREAD):
+        if _BARE(value) or (value.isprintable() and value and not set(value) & _MISREAD):
             return value
     elif value is None or isinstance(value, bool):
         return _WORDS[value]

@@ -54,7 +54,8 @@ class Database(Protocol):
 
 def time_value(time: datetime) -> str:
     """An aware time as the schema keeps it: UTC, fixed width."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def read_time(value: Any) -> datetime:

@@ -234,6 +234,8 @@ def _key_or_none(value: str | None) -> str | None:
 
 def _text(value: str) -> str:
     """What every database takes: no NUL (PostgreSQL has none in text), no lone surrogate."""
+    if value.isascii() and "\x00" not in value:
+        return value
     return str(plain(value.replace("\x00", "\ufffd")))
 
 
