@@ -243,7 +243,7 @@ class _Watch:
             "total": self._loop.call_later(timeouts.total_s, self._took_too_long),
             "phase": self._loop.call_later(self._limit_s, self._tick),
         }
-        self._watcher = self._loop.create_task(self._watch_client())
+        self._watcher: asyncio.Task[None] | None = self._loop.create_task(self._watch_client())
         return self
 
     def __exit__(
@@ -275,7 +275,11 @@ class _Watch:
         """All is there: a server that now says `http.disconnect` means the end and not a client that left."""
         self._finished = True
         self._since = None
-        self._watcher.cancel()
+        if self._watcher is not None:
+            # Let go of it: a cancelled task keeps the frames it was cancelled in, this object among them, and all that
+            # the request holds would wait for the garbage collector.
+            self._watcher.cancel()
+            self._watcher = None
 
     async def _watch_client(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
