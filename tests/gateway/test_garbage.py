@@ -1,4 +1,4 @@
-"""Nothing of a request waits for the garbage collector: when it is over, its memory is free, and nobody looks for it."""
+"""Nothing of a request waits for the garbage collector: when it is over, its memory is free."""
 
 from __future__ import annotations
 
