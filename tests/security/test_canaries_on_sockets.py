@@ -40,8 +40,16 @@ OUTCOMES = ("answer", "echo", "cut", "garbage", "hangup", "bad-header")
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A provider that does what the query asks for."""
-    head = await reader.readuntil(b"\r\n\r\n")
+    """A provider that does what the query asks for, and closes."""
+    try:
+        writer.write(_said(await reader.readuntil(b"\r\n\r\n")))
+    except asyncio.IncompleteReadError:
+        pass  # tried again, and then not needed
+    finally:
+        writer.close()
+
+
+def _said(head: bytes) -> bytes:
     outcome = head.split(b" ")[1].rpartition(b"=")[2]
     secret = OWN.encode() if OWN.encode() in head else CENTRAL.encode()
     chunk = b'data: {"id":"r","choices":[]}\n\n'
@@ -56,8 +64,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         b"hangup": b"",
         b"bad-header": b"HTTP/1.1 200 OK\r\nX-Bad\0: %s\r\n\r\n" % secret,
     }
-    writer.write(answers[outcome])
-    writer.close()
+    return answers[outcome]
 
 
 @asynccontextmanager
