@@ -67,7 +67,7 @@ class ProviderDispatch:
 
     def _headers(self, scope: Scope, exchange: Exchange, provider: Provider, route: Route) -> Headers:
         headers: Headers = [(b"host", provider.url.netloc.rpartition("@")[2].encode("ascii"))]
-        headers += [(name, value) for name, value in scope["headers"] if name not in REPLACED]
+        headers += [header for header in scope["headers"] if header[0] not in REPLACED]
         if exchange.credential is not None:
             slot = exchange.credential.slot
             headers.append((slot.header, slot.value(exchange.credential.secret)))

@@ -65,13 +65,14 @@ class GovernanceMiddleware:
 
 def _clean_headers(headers: Headers, kept_slots: frozenset[bytes], needle: bytes) -> Headers:
     clean: Headers = []
-    for name, value in headers:
+    for pair in headers:
+        name, value = pair
         slot = name.lower()
         if slot in CREDENTIAL_SLOTS and slot not in kept_slots:
             continue
         if needle and _holds(value, needle):
             continue
-        clean.append((name, value))
+        clean.append(pair)
     return clean
 
 

@@ -59,25 +59,30 @@ class HeaderStripMiddleware:
                 message = {**message, "headers": _strip_answer(message["headers"])}
             await send(message)
 
-        headers = [(name.lower(), value) for name, value in scope["headers"]]
+        headers = _lowered(scope["headers"])
         Exchange.of(scope).identity_headers = [
-            (name, value) for name, value in headers if name.startswith(IDENTITY_PREFIX)
+            header for header in headers if header[0].startswith(IDENTITY_PREFIX)
         ]
         await self.app(with_headers(scope, self._strip_request(headers)), receive, send_stripped)
 
     def _strip_request(self, headers: Headers) -> Headers:
         stripped = self.stripped | nominated(headers)
         return [
-            (name, value)
-            for name, value in headers
-            if name not in stripped and not name.startswith(STRIPPED_PREFIXES)
+            header
+            for header in headers
+            if header[0] not in stripped and not header[0].startswith(STRIPPED_PREFIXES)
         ]
 
 
 def _strip_answer(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    lowered = [(name.lower(), value) for name, value in headers]
+    lowered = _lowered(headers)
     stripped = HOP_BY_HOP | nominated(lowered)
     return [(name, value) for name, value in lowered if name not in stripped and name != b"set-cookie"]
+
+
+def _lowered(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """With names in lower case, which servers mostly give already: then it's the same objects, for a long answer."""
+    return [header if header[0].islower() else (header[0].lower(), header[1]) for header in headers]
 
 
 def nominated(headers: Headers) -> frozenset[bytes]:

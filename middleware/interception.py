@@ -121,7 +121,7 @@ class InterceptionMiddleware:
     def _ask_for_readable(
         self, scope: Scope, facts: RequestFacts, receive: Receive, interception: _Interception
     ) -> tuple[Scope, Receive]:
-        headers: Headers = [(n, v) for n, v in scope["headers"] if n.lower() != b"accept-encoding"]
+        headers: Headers = [one for one in scope["headers"] if one[0].lower() != b"accept-encoding"]
         headers.append((b"accept-encoding", b"identity"))
         if facts.usage_edit is not None and self.request_stream_usage:
             receive = _edited(receive, facts)
