@@ -20,6 +20,7 @@ from starlette.types import Message, Scope
 
 from gateway.accounts import Accounts
 from gateway.app import Gateway, create_app
+from gateway.chunks import tell
 from gateway.from_settings import database_from
 from gateway.settings import GatewayOptions, Settings
 from providers.options import ProviderOptions
@@ -96,7 +97,9 @@ class InProcess:
             await self.request()
 
     def _scope(self) -> Scope:
-        return http_scope(self._row.method, self._row.gateway_path, headers=self._headers)
+        scope = http_scope(self._row.method, self._row.gateway_path, headers=self._headers)
+        tell(scope)  # that chunks may come together, as `serve` does
+        return scope
 
 
 class _Client:
