@@ -37,7 +37,8 @@ async def follow(
                 looked = _status(await store.chat(chat_id, owner_id=owner_id))
             except UnknownChat:
                 return
-            if not turns.runs(chat_id) and looked != status:
+            # What happened meanwhile tells of its end itself, and in its place.
+            if not (turns.runs(chat_id) or feed.waiting) and looked != status:
                 status = looked
                 yield status
             quiet = False

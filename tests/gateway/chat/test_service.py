@@ -93,6 +93,12 @@ class Heard:
                 heard.append(await anext(self._events))
         return heard
 
+    async def words(self, text: str) -> None:
+        """Wait for these words, in however many deltas."""
+        said = ""
+        while said != text:
+            said += "".join(one.text for one in await self.until(Delta) if isinstance(one, Delta))
+
     async def until_waiting(self) -> list[ChatEvent]:
         heard = await self.until(StatusChanged)
         while heard[-1] != StatusChanged(status="waiting"):
@@ -122,14 +128,14 @@ async def test_a_message_begins_a_turn_and_its_answer_is_kept(stage: Stage) -> N
 async def test_the_events_of_a_turn_come_in_the_order_of_what_happens(stage: Stage) -> None:
     """The person's message, the model, its deltas one by one, the whole, the end."""
     gate = asyncio.Event()
-    stage.script(says(gate, "Hel", "lo"))
+    stage.script(says("Hel", gate, "lo"))
     chat = await stage.service.create(ADA, text="Hi")
     async with Heard(stage.service, chat.id) as heard:
         assert heard.first == StatusChanged(status="running")
-        events = await heard.until(MessageAdded)
+        events = await heard.until(Delta)
         gate.set()
-        events += [one for one in await heard.until_waiting() if not isinstance(one, Turn)]
-    match events:
+        events += await heard.until_waiting()
+    match [one for one in events if not isinstance(one, Turn)]:
         case [
             MessageAdded(role="user", position=0),
             Delta(kind="text", text="Hel"),
@@ -505,11 +511,11 @@ async def test_who_comes_late_hears_what_was_said_so_far(stage: Stage) -> None:
     stage.script(says("Hel", "lo ", gate, "world"))
     chat = await stage.service.create(ADA, text="Hi")
     async with Heard(stage.service, chat.id) as early:
-        await early.until(Delta)
-        await early.until(Delta)
+        await early.words("Hello ")
         async with Heard(stage.service, chat.id) as late:
+            events = await late.until(Delta)
             gate.set()
-            events = await late.until_waiting()
+            events += await late.until_waiting()
     assert [one.text for one in events if isinstance(one, Delta)] == ["Hello ", "world"]
     assert [one.position for one in events if isinstance(one, MessageAdded)] == [0, 1]
 
