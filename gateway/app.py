@@ -23,7 +23,7 @@ from gateway.ai_providers import AiProviderRows
 from gateway.api.app import is_management, management_api
 from gateway.caching_authenticator import CachingAuthenticator
 from gateway.chat.paths import is_chat
-from gateway.chunks import takes_chunks, tell
+from gateway.chunks import tell
 from gateway.chunks.apart import apart, merged
 from gateway.from_settings import (
     authenticator_from,
@@ -56,7 +56,7 @@ from gateway.stack import (
 from gateway.tracing import tracing_from
 from middleware.circuit_breaker import CircuitBreakerMiddleware
 from middleware.errors import GatewayDisabled, ShuttingDown
-from middleware.exchange import DELEGATION_KEY
+from middleware.exchange import DELEGATION_KEY, takes_chunks
 from middleware.failover import FailoverMiddleware
 from providers.bedrock.provider import BedrockProvider
 from providers.bedrock.signer import KeysUnavailable, Signer
@@ -240,13 +240,12 @@ class Gateway:
         elif self._metrics_app is not None and is_metrics(scope):
             await self._metrics_app(scope, receive, send)
         elif self._running:
-            self._requests.add()
-            app = self._app_for(scope)
             if not takes_chunks(scope):
                 tell(scope)
                 send = (merged if self.options.merge_chunks else apart)(send)
+            self._requests.add()
             try:
-                await app(scope, receive, send)
+                await self._app_for(scope)(scope, receive, send)
             finally:
                 self._requests.remove()
         else:

@@ -69,9 +69,7 @@ class Exchange:
     provider: Provider | None = None  # route
     route: Route | None = None  # route
     admitted: bool = False  # limits
-    body: bytes | None = field(
-        default=None, repr=False
-    )  # body; upstream lets go of it when the answer begins
+    body: bytes | None = field(default=None, repr=False)  # body; upstream lets go of it
     facts: RequestFacts | None = field(default=None, repr=False)  # body
     interception_id: str | None = None  # interception
     credential: Credential | None = None  # dispatch: what went upstream; its repr is masked
@@ -105,6 +103,11 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1").strip()
             return text
     return None
+
+
+def takes_chunks(scope: Scope) -> bool:
+    """Whether `CHUNKS` is among the extensions of this scope."""
+    return CHUNKS in (scope.get("extensions") or ())
 
 
 def with_headers(scope: Scope, headers: Headers) -> dict[str, Any]:

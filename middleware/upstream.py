@@ -31,7 +31,7 @@ from middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from middleware.exchange import CHUNKS, Exchange
+from middleware.exchange import CHUNKS, Exchange, takes_chunks
 from middleware.request_body import whole_body
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Upstream:
             exchange.body = None
             del request
             try:
-                await _relay(response, watch, send, together=CHUNKS in (scope.get("extensions") or ()))
+                await _relay(response, watch, send, together=takes_chunks(scope))
             except BaseException:
                 _close_soon(response)
                 raise

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 
-def takes_chunks(scope: Scope) -> bool:
-    """Whether whoever made the scope writes several chunks of a message."""
-    return CHUNKS in (scope.get("extensions") or ())
-
-
 def tell(scope: Scope) -> None:
     """Say on the scope that chunks are taken. Whoever doesn't know them all the same has `body`, which is whole."""
     scope["extensions"] = {**(scope.get("extensions") or {}), CHUNKS: {}}

@@ -8,9 +8,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.app import create_app
-from gateway.chunks import takes_chunks, tell
+from gateway.chunks import tell
 from gateway.chunks.apart import apart, merged
-from middleware.exchange import CHUNKS
+from middleware.exchange import CHUNKS, takes_chunks
 from recorders.stores.memory import MemoryStore
 from tests.asgi import call, http_scope
 from tests.gateway.rig import gateway_settings
