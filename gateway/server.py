@@ -129,7 +129,7 @@ async def serve(
         tune()
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         ending.delay_s = options.shutdown_delay_s
-        await serve_until(_without_lifespan(app), listener, ending.now, grace_s=options.shutdown_grace_s)
+        await serve_until(without_lifespan(app), listener, ending.now, grace_s=options.shutdown_grace_s)
     log.info("stopped")
 
 
@@ -182,7 +182,9 @@ async def _metrics_served(
         yield
 
 
-def _without_lifespan(app: ASGIApp) -> ASGIApp:
+def without_lifespan(app: ASGIApp) -> ASGIApp:
+    """`app` for a server, where it has nothing to start or to end, or where somebody else does that."""
+
     async def serving(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await app(scope, receive, send)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from gateway.aiohttp_transport import AiohttpTransport
-from gateway.server import serve_until
+from gateway.server import serve_until, without_lifespan
 from gateway.tuning import tune
 from middleware.exchange import CHUNKS
 from tests.bench.event_loop import run
@@ -34,9 +34,6 @@ class Relay:
         self._transport = AiohttpTransport()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await _live(receive, send)
-            return
         body = b""
         while (message := await receive())["type"] == "http.request":
             body += message["body"]
@@ -61,16 +58,11 @@ def _passing(response: httpx.Response) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in response.headers.raw if name.lower() != b"transfer-encoding"]
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})
-
-
 async def _serve(port: int, upstream: int) -> None:
     tune()
     listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    await serve_until(Relay(f"http://127.0.0.1:{upstream}"), listener, asyncio.Event(), grace_s=1.0)
+    relay = without_lifespan(Relay(f"http://127.0.0.1:{upstream}"))
+    await serve_until(relay, listener, asyncio.Event(), grace_s=1.0)
 
 
 def main() -> None:

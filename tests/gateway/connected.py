@@ -8,25 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp
 
-from gateway.server import serve_until
+from gateway.server import serve_until, without_lifespan
 
 Client: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def lifespan(receive: Receive, send: Send) -> None:
-    """Of an application that has nothing to start or to end."""
-    for phase in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{phase}.complete"})
-
-
 @asynccontextmanager
 async def connected(app: ASGIApp) -> AsyncIterator[Client]:
+    """The application is asked for requests alone; its lifespan is the test's."""
     listener, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
     host, port = listener.getsockname()
-    serving = asyncio.create_task(serve_until(app, listener, stop, grace_s=1.0))
+    serving = asyncio.create_task(serve_until(without_lifespan(app), listener, stop, grace_s=1.0))
     reader, writer = await asyncio.open_connection(host, port)
     try:
         yield reader, writer

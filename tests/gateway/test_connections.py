@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.connected import Client, connected, lifespan
+from tests.gateway.connected import Client, connected
 from tests.waiting import PATIENCE_S
 
 REQUEST: Final = b"GET / HTTP/1.1\r\nhost: gateway.test\r\n\r\n"
@@ -28,9 +28,6 @@ class Site:
         self.left = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await lifespan(receive, send)
-            return
         self.asked.set()
         if self.waits:
             while (await receive())["type"] != "http.disconnect":

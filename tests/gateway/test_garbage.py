@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from gateway.app import create_app
 from middleware.exchange import Exchange
 from recorders.stores.memory import MemoryStore
 from tests.answers import anthropic, chat
 from tests.answers.turn import Turn
-from tests.gateway.connected import Client, connected, lifespan
+from tests.gateway.connected import Client, connected
 from tests.gateway.rig import TOKEN, gateway_settings
 from tests.servers import serving
 from tests.upstream import Reply, Upstream
@@ -42,15 +42,11 @@ def left_behind() -> Iterator[list[object]]:
 
 @asynccontextmanager
 async def gateway(*replies: Reply) -> AsyncIterator[ASGIApp]:
-    """One whose lifespan is somebody else's, with a provider on a socket."""
+    """A running one, with a provider on a socket."""
     async with serving(Upstream(replies)) as url:
         app = create_app(gateway_settings(url), store=MemoryStore())
-
-        async def served(scope: Scope, receive: Receive, send: Send) -> None:
-            await (app(scope, receive, send) if scope["type"] == "http" else lifespan(receive, send))
-
         async with app.lifespan():
-            yield served
+            yield app
 
 
 def request(path: bytes, *, stream: bool) -> bytes:

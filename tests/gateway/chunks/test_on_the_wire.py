@@ -15,11 +15,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from gateway.app import create_app
 from gateway.chunks import framed
 from gateway.chunks.uvicorn import write_chunks_together
+from gateway.server import without_lifespan
 from middleware.exchange import CHUNKS
 from recorders.stores.memory import MemoryStore
 from tests.answers import anthropic
 from tests.answers.turn import Turn
-from tests.gateway.connected import Client, lifespan
+from tests.gateway.connected import Client
 from tests.gateway.connected import connected as connected_to_hypercorn
 from tests.gateway.rig import TOKEN, gateway_settings
 from tests.servers import serving
@@ -41,9 +42,6 @@ class Site:
         self.extensions: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await lifespan(receive, send)
-            return
         self.extensions = scope.get("extensions", {})
         await send({"type": "http.response.start", "status": 200, "headers": list(self.headers)})
         for body in self.bodies:
@@ -66,7 +64,7 @@ def connected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def connected_to_uvicorn(app: ASGIApp) -> AsyncIterator[Client]:
-    async with serving(app, "uvicorn with httptools") as url:
+    async with serving(without_lifespan(app), "uvicorn with httptools") as url:
         host, _, port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
@@ -150,17 +148,7 @@ async def test_the_chunks_on_the_wire_are_the_providers_also_when_they_arrive_to
         b"content-length: %d\r\n\r\n%b" % (TOKEN.encode(), len(body), body)
     )
     async with listening, app.lifespan():
-        raw = await answer_to(connected, _without_lifespan(app), request, until=b"\r\n0\r\n\r\n")
+        raw = await answer_to(connected, app, request, until=b"\r\n0\r\n\r\n")
         assert raw.partition(b"\r\n\r\n")[2] == stream
         assert await app.drain.flush(PATIENCE_S)
     assert [end.outcome for end in store.ends] == ["completed"]
-
-
-def _without_lifespan(app: Any) -> Any:
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await app(scope, receive, send)
-        else:
-            await lifespan(receive, send)
-
-    return served
