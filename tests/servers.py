@@ -40,8 +40,10 @@ async def serving(app: ASGIApp, server: Server = "hypercorn") -> AsyncIterator[s
     match server:
         case "hypercorn":
             running = _hypercorn(watched, listener, stop)
-        case _:
-            running = _uvicorn(watched, listener, stop, httptools=server == "uvicorn with httptools")
+        case "uvicorn":  # of its two parsers the strict one, alike wherever the tests run
+            running = _uvicorn(watched, listener, stop, http="h11")
+        case "uvicorn with httptools":
+            running = _uvicorn(watched, listener, stop, http="httptools")
     task = asyncio.create_task(running, name=f"{server} on {port}")
     task.add_done_callback(lambda _: watched.started.set())
     try:
@@ -94,10 +96,8 @@ async def _hypercorn(app: ASGIApp, listener: socket.socket, stop: asyncio.Event)
 
 
 async def _uvicorn(
-    app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, httptools: bool = False
+    app: ASGIApp, listener: socket.socket, stop: asyncio.Event, *, http: Literal["h11", "httptools"]
 ) -> None:
-    # Of its two parsers the strict one, alike wherever the tests run.
-    http: Literal["h11", "httptools"] = "httptools" if httptools else "h11"
     config = uvicorn.Config(
         app, http=http, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S
     )

@@ -74,22 +74,27 @@ def listens(port: int) -> bool:
     return True
 
 
-class Direct:
-    """The upstream without anything before it: what added times are added to."""
+class _AskedAsUpstream:
+    """Does every row, is asked for it as the upstream is, and lets bytes pass untouched."""
 
-    name = "direct"
-    process = None
     rows = None
     exact = True
-
-    def __init__(self, upstream_port: int) -> None:
-        self.port = upstream_port
 
     def path(self, row: Row) -> str:
         return row.path
 
     def headers(self, row: Row) -> Mapping[str, str]:
         return CLIENT_HEADERS
+
+
+class Direct(_AskedAsUpstream):
+    """The upstream without anything before it: what added times are added to."""
+
+    name = "direct"
+    process = None
+
+    def __init__(self, upstream_port: int) -> None:
+        self.port = upstream_port
 
     def stop(self) -> None:
         """Nothing of its own to stop."""
@@ -131,12 +136,10 @@ http {{
 """
 
 
-class Nginx:
+class Nginx(_AskedAsUpstream):
     """nginx as a relay: one worker, no buffering, kept-alive connections both ways, no log. It records nothing."""
 
     name = "nginx"
-    rows = None
-    exact = True
 
     def __init__(self, upstream_port: int, folder: Path) -> None:
         folder.mkdir()
@@ -149,22 +152,14 @@ class Nginx:
         self.process = Process(command, cores=TARGET_CORE, log=folder / "log")
         self.process.wait_until(lambda: listens(self.port))
 
-    def path(self, row: Row) -> str:
-        return row.path
-
-    def headers(self, row: Row) -> Mapping[str, str]:
-        return CLIENT_HEADERS
-
     def stop(self) -> None:
         self.process.stop()
 
 
-class Relay:
+class Relay(_AskedAsUpstream):
     """The gateway's server and transport with nothing between them: what any gateway on them costs at least."""
 
     name = "bare relay"
-    rows = None
-    exact = True
 
     def __init__(self, upstream_port: int, folder: Path) -> None:
         folder.mkdir()
@@ -173,12 +168,6 @@ class Relay:
         command += ["--upstream", str(upstream_port)]
         self.process = Process(command, cores=TARGET_CORE, log=folder / "log")
         self.process.wait_until(lambda: listens(self.port))
-
-    def path(self, row: Row) -> str:
-        return row.path
-
-    def headers(self, row: Row) -> Mapping[str, str]:
-        return CLIENT_HEADERS
 
     def stop(self) -> None:
         self.process.stop()
