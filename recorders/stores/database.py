@@ -49,6 +49,23 @@ class Database(Protocol):
         """
         ...
 
+    async def sync(self) -> bool:
+        """Bring what is committed to where no loss of power or of a log takes it. False: not yet, ask again later."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Grows when the database had to be opened again while it was in use: what was committed last may be gone."""
+        ...
+
+    async def check(self) -> None:
+        """See whether it is still the one that was opened, and open it again if not."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why it can't be relied on now, in words for anybody; None when it can, or nobody knows."""
+        ...
+
     async def close(self) -> None: ...
 
 

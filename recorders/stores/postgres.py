@@ -153,6 +153,21 @@ class PostgresDatabase:
         with self._border(), self._limit(connection):
             await transaction.__aexit__(None, None, None)
 
+    async def sync(self) -> bool:
+        """The server's own matter: `synchronous_commit`, and what it asks of its replicas."""
+        return True
+
+    @property
+    def generation(self) -> int:
+        """Connections come and go, and what a server has lost it doesn't tell."""
+        return 0
+
+    async def check(self) -> None:
+        """Each connection is checked when it is used."""
+
+    def trouble(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         if self._pool is not None:
             pool, self._pool = self._pool, None

@@ -2,7 +2,8 @@
 
 Neither thread is the event loop's. With write-ahead logging a reader doesn't wait for a writer, so a key is looked
 up while a batch is being stored, or while another process holds the write lock. Several processes may share the
-file; it must not lie on a network file system.
+file; it must not lie on a network file system. `sqlite_files` says what holds them together, and what this process
+must not do.
 
 A lock by name is one on an empty file beside the database, because its own write lock is everybody's.
 
@@ -14,16 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from recorders.stores.base import RecordsRefused, StoreError
+from recorders.stores.base import StoreError
 from recorders.stores.database import Row, Statement, Value, time_value
 from recorders.stores.file_lock import file_lock
 from recorders.stores.migrations import (
@@ -35,80 +35,20 @@ from recorders.stores.migrations import (
     pending_migrations,
 )
 from recorders.stores.sql import SqlStore
+from recorders.stores.sqlite_connection import SQLiteConnection, border
+from recorders.stores.sqlite_files import NameLost, SQLiteFiles
+
+log = logging.getLogger("ai_gateway.recorders")
 
 _T = TypeVar("_T")
 
-_REFUSALS: Final = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeError,
-)
-_WAL_RETRY_S: Final = 0.02
-
-
-class _Connection:
-    """A connection and the one thread that uses it."""
-
-    def __init__(self, path: Path, *, busy_timeout_s: float, name: str) -> None:
-        self._path = path
-        self._busy_timeout_s = busy_timeout_s
-        self._name = name
-        self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
-        self.open()
-
-    def open(self) -> None:
-        """Be ready, at first and after `close`; the file is opened by the first work."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{self._name}")
-
-    async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._thread is None:
-            raise StoreError(f"{self._path}: closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-
-    async def close(self) -> None:
-        """After what is running now; closing again does nothing."""
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
-            thread.shutdown(wait=False)
-
-    def _work(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        try:
-            return work(self._connect())
-        except _REFUSALS as error:
-            raise RecordsRefused(f"{self._path}: {error}") from error
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path}: {error}") from error
-
-    def _connect(self) -> sqlite3.Connection:
-        """Connect at first use, and again after a failure to do so."""
-        if self._connection is None:
-            _create_private(self._path)
-            connection = sqlite3.connect(self._path, timeout=self._busy_timeout_s, isolation_level=None)
-            try:
-                connection.row_factory = sqlite3.Row
-                _use_write_ahead_log(connection, self._busy_timeout_s)
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.execute("PRAGMA foreign_keys=ON")
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
 
 class SQLiteDatabase:
-    """The database in the file `path`, which is created, for its owner alone, with the folders above it."""
+    """The database in the file `path`, which is created, for its owner alone, with the folders above it.
+
+    When the write-ahead log loses its name, the next who works with the database, or `check`, opens it again; what
+    was committed in that moment may be missing then, and `generation` has grown.
+    """
 
     def __init__(
         self,
@@ -118,12 +58,22 @@ class SQLiteDatabase:
         migrations: Iterable[Migration] | None = None,
     ) -> None:
         self._path = Path(path)
+        self._busy_timeout_s = busy_timeout_s
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
-        self._writer = _Connection(self._path, busy_timeout_s=busy_timeout_s, name="writer")
-        self._reader = _Connection(self._path, busy_timeout_s=busy_timeout_s, name="reader")
+        self._files = SQLiteFiles(self._path)
+        self._writer = SQLiteConnection(self._files, busy_timeout_s=busy_timeout_s, writes=True)
+        self._reader = SQLiteConnection(self._files, busy_timeout_s=busy_timeout_s, writes=False)
+        self._opening_again = asyncio.Lock()
+        self._lost: NameLost | None = None
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        return self._generation
 
     async def open(self) -> None:
         """Migrate; after `close`, open again."""
+        self._opening_again = asyncio.Lock()  # it belongs to the event loop that waits for it first
         self._writer.open()
         self._reader.open()
         await self._writer.run(self._migrate)
@@ -132,13 +82,13 @@ class SQLiteDatabase:
         def work(connection: sqlite3.Connection) -> list[Row]:
             return [dict(row) for row in connection.execute(sql, parameters)]
 
-        return await self._reader.run(work)
+        return await self._run(self._reader, work)
 
     async def execute(self, sql: str, *parameters: Value) -> int:
         def work(connection: sqlite3.Connection) -> int:
             return connection.execute(sql, parameters).rowcount
 
-        return await self._writer.run(work)
+        return await self._run(self._writer, work)
 
     async def transaction(self, statements: Iterable[Statement]) -> None:
         def work(connection: sqlite3.Connection) -> None:
@@ -146,7 +96,7 @@ class SQLiteDatabase:
                 for sql, parameters in statements:
                     connection.execute(sql, parameters)
 
-        await self._writer.run(work)
+        await self._run(self._writer, work)
 
     @contextlib.asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[bool]:
@@ -158,9 +108,84 @@ class SQLiteDatabase:
                 raise StoreError(f"{self._path}: {error}") from error
             yield ours
 
+    async def sync(self) -> bool:
+        """Move the log into the database's file. False while somebody reads what was there before."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            busy, in_log, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return not busy and in_log == moved
+
+        return await self._run(self._writer, work)
+
+    async def check(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._check)
+
+    def trouble(self) -> str | None:
+        if self._lost is None:
+            return None
+        what = "file" if self._lost.moved else "write-ahead log"
+        return f"the database's {what} was removed or replaced"
+
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        """After what is running now; closing again does nothing."""
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    async def _run(self, connection: SQLiteConnection, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            return await connection.run(work)
+        except NameLost:
+            async with self._opening_again:
+                await self.check()
+            return await connection.run(work)
+
+    def _check(self) -> None:
+        """Open again what has lost its name. In one go, for a caller that is cancelled must not leave it half done."""
+        if self._is_in_place():
+            return  # and nobody has to pause for it
+        with self._writer.unused(), self._reader.unused(), border(self._path):
+            try:
+                self._files.check()
+            except NameLost as lost:
+                self._tell(lost)
+                with self._files.spared(self._busy_timeout_s):
+                    self._disconnect()
+                self._files.forget(with_database=False)
+                self._generation += 1
+            if self._lost is not None:
+                self._migrate(self._writer.connect())
+                self._lost = None
+                log.warning("%s: works again", self._path)
+
+    def _is_in_place(self) -> bool:
+        with contextlib.suppress(NameLost), border(self._path):
+            self._files.check()
+            return self._lost is None
+        return False
+
+    def _tell(self, lost: NameLost) -> None:
+        if self._lost is None or self._lost.moved != lost.moved:
+            self._lost = lost
+            log.error("%s", lost)
+
+    def _disconnect(self) -> None:
+        self._reader.disconnect()
+        self._writer.disconnect()
+
+    def _close(self) -> None:
+        for connection in (self._reader, self._writer):
+            connection.retire()
+        with self._writer.unused(), self._reader.unused(), border(self._path):
+            sparing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+            try:
+                self._files.check()
+            except NameLost as lost:
+                self._tell(lost)
+                if not lost.moved:
+                    sparing = self._files.spared(self._busy_timeout_s)
+            with sparing:
+                self._disconnect()
+            self._files.forget()
+            self._lost = None
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """The write lock that the transaction takes first is the lock between processes."""
@@ -204,22 +229,3 @@ class _Transaction:
         """A full disk may have rolled back already."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-
-def _create_private(path: Path) -> None:
-    """The file holds prompts, so nobody but its owner reads it; SQLite gives its side files the same mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, patience_s: float) -> None:
-    """Only one process can make the switch, and SQLite doesn't wait for it as it waits for other locks."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_WAL_RETRY_S)

@@ -35,6 +35,19 @@ class Notebook:
     def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
         raise NotImplementedError
 
+    async def sync(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def generation(self) -> int:
+        return 0
+
+    async def check(self) -> None:
+        raise NotImplementedError
+
+    def trouble(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         self.calls.append("close")
 

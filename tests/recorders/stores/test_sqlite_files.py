@@ -1,0 +1,278 @@
+"""What holds processes on one SQLite file together, and what happens when it is taken away."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from recorders.stores.base import StoreError
+from recorders.stores.database import Statement
+from recorders.stores.migrations import Migration
+from recorders.stores.sqlite import SQLiteDatabase
+from tests.recorders.stores.other_process import lock_holders, run_sql
+
+INSERT = "INSERT INTO things (id) VALUES (?)"
+SELECT = "SELECT id FROM things ORDER BY id"
+THINGS = Migration(1, "things", ("CREATE TABLE things (id TEXT NOT NULL PRIMARY KEY)",))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "things.db"
+
+
+@pytest.fixture
+async def database(path: Path) -> AsyncIterator[SQLiteDatabase]:
+    """With both connections open, and a row that stands in the log."""
+    database = SQLiteDatabase(path, migrations=[THINGS], busy_timeout_s=1.0)
+    await database.open()
+    await database.execute(INSERT, "first")
+    assert await ids(database) == ["first"]
+    yield database
+    await database.close()
+
+
+async def ids(database: SQLiteDatabase) -> list[str]:
+    return [row["id"] for row in await database.fetch(SELECT)]
+
+
+def seen_by_others(path: Path) -> list[str]:
+    """And the file is whole."""
+    rows, [[verdict]] = run_sql(path, SELECT, "PRAGMA integrity_check")
+    assert verdict == "ok"
+    return [row[0] for row in rows]
+
+
+def move(path: Path, to: Path) -> None:
+    path.rename(to)
+
+
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def remove_log(path: Path) -> None:
+    """As a program does that takes itself for the last one."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+
+
+# -- nobody else may take himself for the last one ------------------------------------------------------------------
+
+
+async def test_with_both_connections_open_the_locks_are_held(database: SQLiteDatabase, path: Path) -> None:
+    """A process that opens and closes the file itself would have dropped them all."""
+    assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}
+
+
+async def test_opening_again_what_is_there_drops_no_locks(database: SQLiteDatabase, path: Path) -> None:
+    """Another database on the same file comes and goes in this process."""
+    second = SQLiteDatabase(path, migrations=[THINGS])
+    await second.open()
+    assert await ids(second) == ["first"]
+    await second.close()
+
+    assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}
+
+
+async def test_a_program_that_comes_and_goes_leaves_the_log_in_its_place(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """What is written after it is found by the next one, also if this process dies now."""
+    log = log_of(path).stat().st_ino
+
+    assert seen_by_others(path) == ["first"]
+    await database.execute(INSERT, "second")
+
+    assert log_of(path).stat().st_ino == log
+    assert seen_by_others(path) == ["first", "second"]
+    assert database.generation == 0
+
+
+async def test_a_link_to_a_file_that_is_not_there_yet_makes_it_for_its_owner_alone(tmp_path: Path) -> None:
+    """It is the file that must be private, not the link."""
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "volume" / "things.db")
+    database = SQLiteDatabase(tmp_path / "link.db", migrations=[THINGS])
+    await database.open()
+
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "volume").iterdir()}
+    assert modes == {"things.db": 0o600, "things.db-wal": 0o600, "things.db-shm": 0o600}
+    await database.check()
+    assert database.trouble() is None
+    await database.close()
+
+
+# -- the log is taken away all the same -----------------------------------------------------------------------------
+
+
+async def test_who_writes_notices_and_writes_where_others_find_it(
+    database: SQLiteDatabase, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once as an error, with the path; then it goes on."""
+    seen_by_others(path)
+    remove_log(path)
+
+    await database.execute(INSERT, "second")
+
+    assert "second" in seen_by_others(path)
+    assert database.generation == 1
+    assert database.trouble() is None
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"{path}: its write-ahead log was removed or replaced while it was open"),
+        ("WARNING", f"{path}: works again"),
+    ]
+
+
+async def test_who_reads_notices_and_sees_what_others_have_written_since(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """A user that a command has suspended is suspended."""
+    await database.sync()
+    remove_log(path)
+    run_sql(path, "INSERT INTO things VALUES ('theirs')")
+
+    assert await ids(database) == ["first", "theirs"]
+    assert database.generation == 1
+
+
+async def test_who_is_idle_notices_when_he_looks(database: SQLiteDatabase, path: Path) -> None:
+    """Then the locks are held again."""
+    remove_log(path)
+
+    await database.check()
+
+    assert database.generation == 1
+    assert database.trouble() is None
+    assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}
+
+
+async def test_what_stood_in_the_lost_log_alone_does_not_overwrite_what_others_wrote(path: Path) -> None:
+    """It is gone; written into the database it would tear pages that others have changed since."""
+    database = SQLiteDatabase(path, migrations=[THINGS])
+    await database.open()
+    await database.execute(INSERT, "a")
+    await database.sync()
+    for n in range(50):
+        await database.execute(INSERT, f"{n:02}" * 2000)
+    remove_log(path)
+    run_sql(path, *(f"INSERT INTO things VALUES ('b{n:02}')" for n in range(50)))
+
+    await database.close()
+
+    assert seen_by_others(path) == ["a", *(f"b{n:02}" for n in range(50))]
+
+
+async def test_closing_without_having_noticed_spares_the_log_of_others(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """Their log has the name now."""
+    await database.sync()
+    remove_log(path)
+    other = SQLiteDatabase(path, migrations=[THINGS])
+    try:
+        run_sql(path, "INSERT INTO things VALUES ('theirs')")
+        await database.close()
+    finally:
+        await other.close()
+
+    assert seen_by_others(path) == ["first", "theirs"]
+
+
+async def test_a_transaction_that_went_into_a_lost_log_is_an_error(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """Whoever asked knows that it may not be there, and what is asked again is stored."""
+    await database.sync()
+
+    def statements() -> Iterator[Statement]:
+        yield Statement(INSERT, ("second",))
+        remove_log(path)
+
+    with pytest.raises(StoreError, match="removed or replaced while it was open and written to"):
+        await database.transaction(statements())
+    await database.transaction([Statement(INSERT, ("second",))])
+
+    assert seen_by_others(path) == ["first", "second"]
+
+
+async def test_two_databases_on_one_file_in_one_process_both_find_back(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """SQLite keeps one index for both, so neither has a new one before both have let go of the old one."""
+    second = SQLiteDatabase(path, migrations=[THINGS])
+    await second.open()
+    await database.sync()
+    remove_log(path)
+
+    with pytest.raises(StoreError):
+        await database.execute(INSERT, "second")
+    assert database.trouble() == "the database's write-ahead log was removed or replaced"
+    await second.execute(INSERT, "third")
+    await database.execute(INSERT, "second")
+    await database.check()
+
+    assert database.trouble() is None
+    assert seen_by_others(path) == ["first", "second", "third"]
+    await second.close()
+
+
+# -- the database itself is taken away ------------------------------------------------------------------------------
+
+
+async def test_a_database_that_was_moved_takes_nothing_until_it_is_back(
+    database: SQLiteDatabase, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No other is made in its place; one line says so, and what to do."""
+    parked = path.with_name("parked.db")
+    move(path, parked)
+
+    for _ in range(2):
+        with pytest.raises(
+            StoreError, match=r"the file was removed or replaced while it was open\..*restart"
+        ):
+            await database.execute(INSERT, "second")
+        with pytest.raises(StoreError):
+            await ids(database)
+    assert not is_there(path)
+    assert database.trouble() == "the database's file was removed or replaced"
+    move(parked, path)
+    await database.check()
+    await database.execute(INSERT, "second")
+
+    assert database.trouble() is None
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert seen_by_others(path) == ["first", "second"]
+
+
+async def test_a_database_that_was_put_in_its_place_stays_as_it_is(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """It may be a backup that is still being copied; closing touches it no more than working does."""
+    run_sql(path.with_name("backup.db"), *THINGS.statements, "INSERT INTO things VALUES ('restored')")
+    path.with_name("backup.db").replace(path)
+    remove_log(path)
+
+    with pytest.raises(StoreError, match="restart the gateway"):
+        await database.execute(INSERT, "second")
+    await database.close()
+
+    assert seen_by_others(path) == ["restored"]
+
+
+async def test_a_file_that_was_never_opened_is_in_its_place(path: Path) -> None:
+    """Nothing is held before the first work, nor after the end."""
+    database = SQLiteDatabase(path, migrations=[THINGS])
+    await database.check()
+    await database.close()
+
+    assert database.trouble() is None
+    assert not is_there(path)
