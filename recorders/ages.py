@@ -30,6 +30,10 @@ class Ages:
         if len(self._stretches) > MAX_STRETCHES:
             self._coarsen()
 
+    def mark_again(self, position: int, now: float) -> None:
+        """Everything up to `position`, which was forgotten, waits again: not shorter than what waits behind it."""
+        self._stretches.appendleft((position, self._stretches[0][1] if self._stretches else now))
+
     def forget(self, position: int) -> None:
         """What is up to `position` waits no longer."""
         while self._stretches and self._stretches[0][0] <= position:

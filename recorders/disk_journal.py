@@ -7,6 +7,8 @@ What it promises:
   operating system decides). A sync that fails is counted, and the journal goes on in another file.
 - Entries come out in the order in which they went in, those of dead workers first, each at least once: after a crash
   the entries since the last checkpoint come again.
+- What is stored stays in its file until it is stored for good (`commit`), so that `rewind` can give it out again. At
+  most `MAX_KEPT` files are kept for this alone, beside the one that is written to.
 - A torn last entry is dropped and counted (`torn`); nothing before it is. An entry that this version can't read is
   put aside in `rejected.jsonl` and counted (`rejected`).
 - On the event loop's thread it only appends to the page cache, and gives a file that was made ahead its name, or
@@ -25,9 +27,11 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +52,13 @@ from recorders.journal_folders import SPARE_SUFFIX, SUFFIX, WorkerFolder
 from recorders.journal_reader import JournalReader, Span
 from recorders.records import InterceptionStart, Record
 from recorders.segment_file import NotAJournal, SegmentFile
+from recorders.stores.base import ByteRange, Checkpoint
 
 log = logging.getLogger("ai_gateway.recorders")
 
 REJECTED: Final = "rejected.jsonl"
 SPARE_RETRY_S: Final = 1.0
+MAX_KEPT: Final = 4
 
 
 class DiskJournal:
@@ -99,6 +105,8 @@ class DiskJournal:
         self._ages = Ages()
         self._spare: Future[SegmentFile] | None = None
         self._spare_tried_at = float("-inf")
+        self._stored_for_good = 0
+        self._gone: deque[str] = deque()
 
     @property
     def torn(self) -> int:
@@ -157,11 +165,13 @@ class DiskJournal:
         if file.torn:
             self._torn += 1
             log.warning("the last entry of a journal was cut and is dropped: %s, byte %d", path, file.end)
-        if not file.waiting_bytes:
-            file.delete()  # never written to, or all of it is stored
+        if file.is_empty:
+            file.delete()
             return
         file.trim()
         self._add(file)
+        if not file.waiting_bytes:
+            return  # all of it is stored, perhaps not for good
         self._waiting_records += file.entries
         self._waiting_bytes += file.waiting_bytes
         self._ages.mark(file.limit, self._clock())
@@ -180,10 +190,10 @@ class DiskJournal:
         if (spare := self._ready_spare()) is not None:
             spare.delete()
         for file in self._files:
-            if file.waiting_bytes:
-                file.close()
+            if file.is_empty or (not file.waiting_bytes and file.limit <= self._stored_for_good):
+                self._delete(file)
             else:
-                file.delete()
+                file.close()
         self._folder.release()
 
     # -- writing: on the event loop's thread, into the page cache ----------------------------------------------------
@@ -258,7 +268,7 @@ class DiskJournal:
         path = self._folder.path / f"{uuid_utils.uuid7()}{SPARE_SUFFIX}"
         return SegmentFile.create(path, allocated_bytes=self._segment_bytes)
 
-    # -- reading, and the checkpoint ---------------------------------------------------------------------------------
+    # -- reading, and the checkpoints --------------------------------------------------------------------------------
 
     async def read(self, max_records: int, max_bytes: int) -> Batch | None:
         """The next uncommitted records, at least one whatever its size; None when there are none."""
@@ -269,31 +279,85 @@ class DiskJournal:
             found = await loop.run_in_executor(self._reading, read)
             self._entries_until[found.position] = found.entries
             if found.records:
-                return Batch(found.records, found.position)
-            if found.position <= self._committed:
+                return Batch(found.records, found.position, _ranges(spans, found.position))
+            if found.position <= self.stored:
                 return None
-            self.commit(found.position)  # nothing that can be read lay between
+            self.mark_stored(found.position)  # nothing that can be read lay between
 
-    def commit(self, position: int) -> None:
-        """All records up to this batch's position are stored and may go."""
-        if position <= self._committed:
+    def mark_stored(self, position: int) -> None:
+        """All records up to this batch's position are stored. They are kept for `rewind` as long as there is room."""
+        if position <= self.stored:
             return
-        before = self._files
-        self._files = tuple(file for file in before[:-1] if file.limit > position) + before[-1:]
-        for done in before[: len(before) - len(self._files)]:
-            self._waiting_bytes -= done.waiting_bytes
-            done.move_checkpoint(done.end)  # should the process die before the file is deleted
-            self._durability.later(done.delete)
+        for file in self._files:
+            offset = min(position - file.base, file.end)
+            if offset > file.committed:
+                self._waiting_bytes -= offset - file.committed
+                file.move_checkpoint(offset)
         self._waiting_records -= self._entries_until.get(position, 0)
         self._entries_until.clear()
         self._ages.forget(position)
-        first = self._files[0]
-        offset = position - first.base
-        if offset > first.committed:
-            self._waiting_bytes -= offset - first.committed
-            first.move_checkpoint(offset)
         if not self._waiting_bytes:
             self._waiting_records = 0  # damaged entries were never read
+        self._let_go(len(self._finished()) - MAX_KEPT)
+
+    def commit(self, position: int) -> None:
+        """All records up to this batch's position are stored for good and may go."""
+        self.mark_stored(position)
+        self._stored_for_good = max(self._stored_for_good, position)
+        self._let_go(sum(file.limit <= position for file in self._finished()))
+
+    @property
+    def stored(self) -> int:
+        """The position up to which all is stored."""
+        first = next((file for file in self._files if file.waiting_bytes), self._current)
+        return first.base + first.committed
+
+    @property
+    def may_go(self) -> bool:
+        """Whether a `commit` of what is stored would free anything."""
+        return bool(self._finished())
+
+    def files(self) -> list[str]:
+        """The names of the files that it holds, the oldest first."""
+        return [file.name for file in self._files]
+
+    def take_gone(self) -> list[str]:
+        """The names of the files that have gone since this was asked last, also after `close`."""
+        return [self._gone.popleft() for _ in range(len(self._gone))]
+
+    async def rewind(self, checkpoint: Checkpoint) -> int:
+        """Give out again what it takes for stored behind the checkpoint. Returns how many records those are.
+
+        Files that the checkpoint doesn't name stay as they are. Not while a batch is on its way.
+        """
+        loop = asyncio.get_running_loop()
+        records = 0
+        for file in self._files:
+            before = file.committed
+            if max(checkpoint.get(file.name, before), segment.HEADER_BYTES) < before:
+                begin = partial(file.entries_from, checkpoint[file.name])
+                offset, entries = await loop.run_in_executor(self._reading, begin)
+                file.move_checkpoint(offset)
+                self._waiting_bytes += before - offset
+                self._waiting_records += entries
+                self._ages.mark_again(file.base + before, self._clock())
+                records += entries
+        return records
+
+    def _finished(self) -> tuple[SegmentFile, ...]:
+        """The oldest files, as far as all that is in them is stored; never the one that is written to."""
+        return tuple(takewhile(lambda file: not file.waiting_bytes, self._files[:-1]))
+
+    def _let_go(self, number: int) -> None:
+        """Of the oldest files so many; deleted by the thread that may be syncing them."""
+        if number > 0:
+            gone, self._files = self._files[:number], self._files[number:]
+            for file in gone:
+                self._durability.later(partial(self._delete, file))
+
+    def _delete(self, file: SegmentFile) -> None:
+        file.delete()
+        self._gone.append(file.name)
 
     def backlog(self) -> Backlog:
         age = self._ages.oldest_s(self._clock())
@@ -323,9 +387,15 @@ class DiskJournal:
     def _current(self) -> SegmentFile:
         return self._files[-1]
 
-    @property
-    def _committed(self) -> int:
-        return self._files[0].base + self._files[0].committed
+
+def _ranges(spans: Sequence[Span], position: int) -> dict[str, ByteRange]:
+    """By file, what of it is read when all is up to `position`."""
+    ranges = {}
+    for file, start, end in spans:
+        if start < end and file.base + start < position:
+            begin = start if start > segment.HEADER_BYTES else 0
+            ranges[file.name] = ByteRange(begin, min(position - file.base, end))
+    return ranges
 
 
 def _nobody() -> None:

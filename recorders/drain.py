@@ -4,6 +4,10 @@ It sleeps until the journal says that something was appended, lingers a moment s
 batches and commits them. A store that fails is tried again for ever, with backoff and jitter; meanwhile the journal
 grows up to its own bound and then refuses. A record that the store refuses for what it says (not an outage) is
 dropped, counted and logged, so that it can't hold up the others.
+
+A store that keeps checkpoints is asked for them at the start, after each failure and when it had to be opened again:
+what it has lost, the journal gives out once more. A file of the journal goes only when such a store is sure of what
+was in it.
 """
 
 from __future__ import annotations
@@ -12,15 +16,19 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from recorders.journal import MEBIBYTE, Batch, Journal
-from recorders.stores.base import RecordsRefused, Store
+from recorders.stores.base import CheckpointedStore, RecordsRefused, Store, StoreError
 from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
+
+LAST_SYNC_S: Final = 2.0
+MAX_FORGOTTEN: Final = 64
 
 Pause: TypeAlias = Callable[[asyncio.Event, float], Awaitable[None]]
 """Wait for the event, but at most so many seconds."""
@@ -47,13 +55,17 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class DrainStats:
-    """Counted since the start, but for `waiting` and `lag_s`: the backlog now and the age of its oldest record."""
+    """Counted since the start, but for `waiting` and `lag_s`: the backlog now and the age of its oldest record.
+
+    `restored` are records that the store had taken and lost, and that were given to it again.
+    """
 
     stored: int
     failures: int
     refused: int
     waiting: int
     lag_s: float
+    restored: int = 0
 
 
 class Drain:
@@ -74,6 +86,7 @@ class Drain:
     ) -> None:
         self._journal = journal
         self._store = store
+        self._checkpointed = store if isinstance(store, CheckpointedStore) else None
         self._batch_records = batch_records
         self._batch_bytes = batch_bytes
         self._linger_s = linger_s
@@ -88,18 +101,33 @@ class Drain:
         self._stored = 0
         self._failures = 0
         self._refused = 0
+        self._restored = 0
+        self._compared: int | None = None
+        """The generation of the store whose checkpoint was compared with the journal."""
+        self._gone: list[str] = []
+        """Files of the journal whose checkpoints are of no use any more."""
+        self._forgotten: deque[str] = deque(maxlen=MAX_FORGOTTEN)
+        """Those that the store was told of; if it loses that too, it is told again."""
         journal.listen(self._appended)
 
     @property
     def stats(self) -> DrainStats:
         backlog = self._journal.backlog()
-        return DrainStats(self._stored, self._failures, self._refused, backlog.records, backlog.oldest_age_s)
+        return DrainStats(
+            self._stored,
+            self._failures,
+            self._refused,
+            backlog.records,
+            backlog.oldest_age_s,
+            self._restored,
+        )
 
     def start(self) -> None:
         """Begin, also with what the journal already holds; after `stop`, begin again."""
         if self._task is None:
             # Events belong to the event loop that waits for them first, and this may be another one.
             self._wake, self._hurry, self._empty = asyncio.Event(), asyncio.Event(), asyncio.Event()
+            self._compared = None
             self._appended()
             self._task = asyncio.create_task(self._run(), name="recorders.drain")
 
@@ -125,10 +153,25 @@ class Drain:
         await self.flush(deadline_s)
         task, self._task = self._task, None
         await end(task)
+        await self._let_go(LAST_SYNC_S, at_the_end=True)
         left = self._journal.backlog().records
         if left:
             log.warning("%d records are not stored; the journal keeps what outlives the process", left)
         return left
+
+    def look_again(self) -> None:
+        """Compare with the store, should it have been opened again, also when nothing is appended."""
+        self._appended()
+
+    async def forget_gone(self) -> None:
+        """Once the journal is closed: the store need not remember the files that have gone with that."""
+        if self._checkpointed is not None and (gone := self._take_gone()):
+            try:
+                async with asyncio.timeout(LAST_SYNC_S):
+                    await self._checkpointed.write_from([], {}, gone=gone)
+                self._forget(gone)
+            except (StoreError, TimeoutError) as error:
+                log.debug("checkpoints of %d files that are gone stay in the store: %s", len(gone), error)
 
     def _appended(self) -> None:
         self._empty.clear()
@@ -147,13 +190,16 @@ class Drain:
         failed = 0
         while True:
             try:
+                await self._compare()
+                await self._let_go(self._write_timeout_s)
                 batch = await self._journal.read(self._batch_records, self._batch_bytes)
                 if batch is None:
                     return
                 await self._write(batch)
-                self._journal.commit(batch.position)
+                self._journal.mark_stored(batch.position)
             except Exception as error:
                 self._failures += 1
+                self._compared = None
                 delay_s = self._backoff.delay_s(failed, self._chance())
                 failed += 1
                 log.warning(
@@ -165,10 +211,55 @@ class Drain:
                     log.info("storing works again after %d failures", failed)
                     failed = 0
 
+    async def _compare(self) -> None:
+        """Where the store is not as far as the journal takes it for, it has lost what it had taken."""
+        store = self._checkpointed
+        if store is None or store.generation == self._compared:
+            return
+        generation = store.generation
+        async with asyncio.timeout(self._write_timeout_s):
+            checkpoint = await store.checkpoint(self._journal.files())
+        self._gone += self._forgotten
+        self._forgotten.clear()
+        if lost := await self._journal.rewind(checkpoint):
+            self._restored += lost
+            log.error(
+                "the database has lost %d records that it had taken: they are stored again from the journal",
+                lost,
+            )
+        self._compared = generation
+
+    async def _let_go(self, deadline_s: float, *, at_the_end: bool = False) -> None:
+        """Of the journal what is stored for good. A store that can't make sure of it is asked again later."""
+        store, stored = self._checkpointed, self._journal.stored
+        if store is None:
+            self._journal.commit(stored)
+        elif self._journal.may_go or at_the_end:
+            try:
+                async with asyncio.timeout(deadline_s):
+                    sure = await store.sync()
+                if sure and store.generation == self._compared:
+                    self._journal.commit(stored)
+            except (StoreError, TimeoutError) as error:
+                log.debug("the store can't make sure of what it has: %s", error or type(error).__name__)
+
+    def _take_gone(self) -> list[str]:
+        self._gone += self._journal.take_gone()
+        return self._gone
+
+    def _forget(self, gone: list[str]) -> None:
+        self._forgotten += gone
+        gone.clear()
+
     async def _write(self, batch: Batch) -> None:
         try:
             async with asyncio.timeout(self._write_timeout_s):
-                await self._store.write(batch.records)
+                if self._checkpointed is None:
+                    await self._store.write(batch.records)
+                else:
+                    gone = self._take_gone()
+                    await self._checkpointed.write_from(batch.records, batch.ranges, gone=gone)
+                    self._forget(gone)
             self._stored += len(batch.records)
         except RecordsRefused:
             await self._write_one_by_one(batch)
@@ -186,6 +277,9 @@ class Drain:
                 log.warning(
                     "a %s of %s was refused: %s", type(record).__name__, record.interception_id, error
                 )
+        if self._checkpointed is not None:
+            async with asyncio.timeout(self._write_timeout_s):
+                await self._checkpointed.write_from([], batch.ranges)
         self._stored += stored
         self._refused += refused
 

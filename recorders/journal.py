@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from recorders import codec
 from recorders.records import InterceptionStart, Record
+from recorders.stores.base import ByteRange, Checkpoint
 
 MEBIBYTE: Final = 1 << 20
 USUAL_START_BYTES: Final = 1024
@@ -35,10 +36,14 @@ class JournalUnusable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in the order in which they were appended. `position` is what `commit` wants once they are stored."""
+    """Records in the order in which they were appended.
+
+    `position` is what `mark_stored` and `commit` want once they are stored. `ranges` says by file where they stood.
+    """
 
     records: Sequence[Record]
     position: int
+    ranges: Mapping[str, ByteRange] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,37 @@ class Journal(Protocol):
         """The next uncommitted records, at least one whatever its size; None when there are none."""
         ...
 
+    def mark_stored(self, position: int) -> None:
+        """All records up to this batch's position are stored. They are kept for `rewind` as long as there is room."""
+        ...
+
     def commit(self, position: int) -> None:
-        """All records up to this batch's position are stored and may go."""
+        """All records up to this batch's position are stored for good and may go."""
+        ...
+
+    @property
+    def stored(self) -> int:
+        """The position up to which all is stored."""
+        ...
+
+    @property
+    def may_go(self) -> bool:
+        """Whether a `commit` of what is stored would free anything."""
+        ...
+
+    def files(self) -> Sequence[str]:
+        """The names of the files that it holds, the oldest first; none where it is in memory."""
+        ...
+
+    def take_gone(self) -> Collection[str]:
+        """The names of the files that have gone since this was asked last."""
+        ...
+
+    async def rewind(self, checkpoint: Checkpoint) -> int:
+        """Give out again what it takes for stored behind the checkpoint. Returns how many records those are.
+
+        Files that the checkpoint doesn't name stay as they are. Not while a batch is on its way.
+        """
         ...
 
     def backlog(self) -> Backlog: ...
@@ -149,10 +183,31 @@ class MemoryJournal:
             records.append(codec.decode(entry.data))
         return Batch(records, self._committed + len(records)) if records else None
 
+    def mark_stored(self, position: int) -> None:
+        """There is no file to keep it in."""
+        self.commit(position)
+
     def commit(self, position: int) -> None:
         while self._committed < position and self._entries:
             self._size_bytes -= len(self._entries.popleft().data)
             self._committed += 1
+
+    @property
+    def stored(self) -> int:
+        return self._committed
+
+    @property
+    def may_go(self) -> bool:
+        return False
+
+    def files(self) -> Sequence[str]:
+        return ()
+
+    def take_gone(self) -> Collection[str]:
+        return ()
+
+    async def rewind(self, checkpoint: Checkpoint) -> int:
+        return 0
 
     def backlog(self) -> Backlog:
         age = self._clock() - self._entries[0].appended_at if self._entries else 0.0

@@ -75,9 +75,19 @@ class SegmentFile:
         return file
 
     @property
+    def name(self) -> str:
+        """What it is called in a checkpoint; it keeps the name also with another worker."""
+        return self.path.stem
+
+    @property
     def limit(self) -> int:
         """The position behind its last entry."""
         return self.base + self.end
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was ever written to it."""
+        return self.end == segment.HEADER_BYTES
 
     @property
     def waiting_bytes(self) -> int:
@@ -101,6 +111,12 @@ class SegmentFile:
         self.committed = offset
         with contextlib.suppress(OSError):
             os.pwrite(self.descriptor, segment.committed_bytes(offset), segment.COMMITTED_AT)
+
+    def entries_from(self, offset: int) -> tuple[int, int]:
+        """Where an entry begins that is to come again, and how many then do: at `offset`, else at the first."""
+        if not self._begins_at(offset, self.end):
+            offset = segment.HEADER_BYTES
+        return offset, sum(len(payloads) for payloads in self.walk(offset, self.committed))
 
     def sync(self) -> None:
         """Everything written is on the disk, or `OSError`: then, and from then on, nothing of it can be relied on.

@@ -5,10 +5,20 @@ Records of one interception may come in different batches and in any order, an e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from recorders.records import Record
+
+Checkpoint: TypeAlias = Mapping[str, int]
+"""By the name of a journal's file, how many bytes of it, from its beginning, hold what is stored."""
+
+
+class ByteRange(NamedTuple):
+    """Of a journal's file the bytes from `start` up to `end`; a `start` of 0 is the beginning."""
+
+    start: int
+    end: int
 
 
 class StoreError(Exception):
@@ -33,3 +43,38 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class CheckpointedStore(Store, Protocol):
+    """A store that keeps, in the transaction that keeps the records, how far it has taken a journal.
+
+    So whoever feeds it can see that it has lost what it had taken: a restored backup, a failover to a replica that
+    lagged behind, a log that somebody removed.
+    """
+
+    async def write_from(
+        self, records: Sequence[Record], ranges: Mapping[str, ByteRange], *, gone: Collection[str] = ()
+    ) -> None:
+        """`write`, and move the checkpoint of each file that the records come from to the end of its range.
+
+        A checkpoint that lies before the range stays: between the two is what was lost. The files `gone` are of no
+        interest any more. Raises `StoreError`.
+        """
+        ...
+
+    async def checkpoint(self, files: Collection[str]) -> Checkpoint:
+        """How far it has taken these files: 0 bytes of one that it has lost, nothing where it can't say.
+
+        Raises `StoreError`.
+        """
+        ...
+
+    async def sync(self) -> bool:
+        """Make sure of what was written: see `Database.sync`."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Grows when the store may have lost something while it was in use."""
+        ...

@@ -6,15 +6,16 @@ share (`lineage` says why); it is held for this alone, so a writer that waits fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
-from recorders.records import Record
-from recorders.stores.database import Database, Statement
+from recorders.stores.database import Statement
 from recorders.stores.lineage import POSTGRES_LIST, lineage_of
 from recorders.stores.postgres import LOCKS
+from recorders.stores.sql import SqlStore
 from recorders.stores.statements import table_by_table
-from recorders.stores.tables import rows_of
+from recorders.stores.tables import Rows
 
 # The planner can't know how short the lists of a batch are, and would rather read whole tables than follow indexes.
 TAKE_TURNS: Final = Statement(
@@ -27,20 +28,10 @@ TAKE_TURNS: Final = Statement(
 )
 
 
-class PostgresStore:
+class PostgresStore(SqlStore):
     """Keeps records in `database`, which others (accounts, the management API) may share."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def open(self) -> None:
-        await self._database.open()
-
-    async def write(self, records: Sequence[Record]) -> None:
-        rows = rows_of(records)
-        await self._database.transaction(table_by_table(rows))
+    async def _write(self, rows: Rows, moved: Iterable[Statement]) -> None:
+        await self._database.transaction(chain(table_by_table(rows), moved))
         if lineage := lineage_of(rows, POSTGRES_LIST):
             await self._database.transaction([TAKE_TURNS, *lineage])
-
-    async def close(self) -> None:
-        await self._database.close()

@@ -25,6 +25,7 @@ from recorders.records import (
 from recorders.stores.database import Value, time_value
 
 Columns: TypeAlias = dict[str, Value]
+Rows: TypeAlias = "dict[Table, list[Columns]]"
 
 MAX_KEY_CHARACTERS: Final = 256
 """What PostgreSQL can surely index, in whatever script. IDs that clients or providers chose may be longer."""
@@ -97,7 +98,7 @@ MODEL_THOUGHTS: Final = Table(
 TABLES: Final = (INTERCEPTIONS, TOKEN_USAGES, USER_PROMPTS, TOOL_USAGES, MODEL_THOUGHTS)
 
 
-def rows_of(records: Iterable[Record]) -> dict[Table, list[Columns]]:
+def rows_of(records: Iterable[Record]) -> Rows:
     """One row for each ID, the first that came; in the order of their IDs, so that writers meet in one order."""
     found: dict[Table, dict[str, Columns]] = {table: {} for table in TABLES}
     for record in records:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from recorders import codec, segment
-from recorders.disk_journal import REJECTED, DiskJournal
+from recorders.disk_journal import MAX_KEPT, REJECTED, DiskJournal
 from recorders.journal import Backlog, Batch, JournalFull, JournalUnusable
 from recorders.records import Record
 from tests.recorders import samples
@@ -520,7 +520,8 @@ async def test_positions_of_one_worker_mean_nothing_to_another(tmp_path: Path) -
         one.append(samples.start("one"))
         other.append(samples.start("other"))
         batch = await one.read(MANY, LARGE)
-        assert batch == Batch([samples.start("one")], batch.position if batch else 0)
+        assert batch is not None
+        assert batch == Batch([samples.start("one")], batch.position, batch.ranges)
         assert await read_all(other) == [samples.start("other")]
     assert {record.interception_id for record in await left(tmp_path)} == {"one", "other"}
 
@@ -555,3 +556,132 @@ async def test_closing_waits_for_a_read_that_nobody_waits_for_any_more(tmp_path:
             await reading
         held.set()
     assert await left(tmp_path) == [samples.start()]
+
+
+# -- stored, and stored for good ------------------------------------------------------------------------------------
+
+
+async def store_all(journal: DiskJournal) -> dict[str, int]:
+    """Take all that waits for stored; returns how far each file is, as a store keeps it."""
+    checkpoint: dict[str, int] = {}
+    while batch := await journal.read(7, LARGE):
+        checkpoint |= {name: range_.end for name, range_ in batch.ranges.items()}
+        journal.mark_stored(batch.position)
+    return checkpoint
+
+
+async def test_a_batch_says_which_bytes_of_which_files_it_holds(tmp_path: Path) -> None:
+    """Without a gap from one to the next; the first of a file begins at its beginning, which is 0."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        for record in many(100):
+            journal.append(record)
+        reached: dict[str, int] = {}
+        while batch := await journal.read(7, LARGE):
+            for name, (start, end) in batch.ranges.items():
+                assert start == reached.get(name, 0)
+                reached[name] = end
+            journal.mark_stored(batch.position)
+        assert len(journal.files()) > 3
+        assert list(reached)[-len(journal.files()) :] == journal.files()
+        assert journal.backlog() == Backlog(0, 0, 0.0)
+    finished = {path.stem: path.stat().st_size for path in files(tmp_path)[:-1]}
+    assert finished == {name: reached[name] for name in finished}
+
+
+async def test_what_is_stored_but_not_for_good_is_there_after_a_death(tmp_path: Path) -> None:
+    """It doesn't wait, and can be had again."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        for record in many(60):
+            journal.append(record)
+        await store_all(journal)
+    async with opened(tmp_path) as journal:
+        assert journal.backlog() == Backlog(0, 0, 0.0)
+        assert await read_all(journal) == []
+        names = journal.files()
+        assert await journal.rewind(dict.fromkeys(names, 0)) == 60
+        assert journal.backlog().records == 60
+        assert await read_all(journal, commit=True) == many(60)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("stored", [0, 1, 20, 49, 50])
+async def test_going_back_gives_out_again_what_lies_behind_the_checkpoint(
+    tmp_path: Path, stored: int
+) -> None:
+    """And what was appended since, in the order of its coming; a second time as well."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        for record in many(50):
+            journal.append(record)
+        checkpoint: dict[str, int] = dict.fromkeys(journal.files(), 0)
+        for _ in range(stored):
+            batch = await journal.read(1, LARGE)
+            assert batch is not None
+            checkpoint |= {name: range_.end for name, range_ in batch.ranges.items()}
+            journal.mark_stored(batch.position)
+        await store_all(journal)
+        journal.append(samples.start("later"))
+        checkpoint = dict.fromkeys(journal.files(), 0) | checkpoint
+        for was_stored in (50, 51):
+            assert await journal.rewind(checkpoint) == was_stored - stored
+            assert journal.backlog().records == 51 - stored
+            assert await read_all(journal) == [*many(50)[stored:], samples.start("later")]
+            await store_all(journal)
+
+
+async def test_a_checkpoint_that_cannot_be_right_gives_out_the_whole_file(tmp_path: Path) -> None:
+    """One too many does no harm; one that names no file of ours changes nothing, nor does one that is further."""
+    async with opened(tmp_path) as journal:
+        for record in many(10):
+            journal.append(record)
+        (stored,) = (await store_all(journal)).values()
+        (name,) = journal.files()
+        assert await journal.rewind({name: stored + 1000, "another": 0}) == 0
+        assert await journal.rewind({name: stored - 5}) == 10
+        assert await read_all(journal, commit=True) == many(10)
+
+
+async def test_how_long_it_waits_is_not_told_too_low_when_it_waits_again(tmp_path: Path) -> None:
+    """What comes again is older than what has not been stored yet."""
+    now = 100.0
+    async with opened(tmp_path, clock=lambda: now) as journal:
+        journal.append(samples.start("a"))
+        await store_all(journal)
+        now = 110.0
+        journal.append(samples.start("b"))
+        now = 130.0
+        assert journal.backlog().oldest_age_s == 20.0
+        await journal.rewind(dict.fromkeys(journal.files(), 0))
+        now = 131.0
+        assert journal.backlog() == Backlog(2, journal.backlog().size_bytes, 21.0)
+
+
+async def test_files_are_kept_until_they_are_stored_for_good_but_not_without_end(tmp_path: Path) -> None:
+    """A database that never makes sure must not fill the disk."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        might_go = [journal.may_go]
+        for record in many(300):
+            journal.append(record)
+        await store_all(journal)
+        might_go.append(journal.may_go)
+        kept = journal.files()
+        assert len(kept) == MAX_KEPT + 1
+        journal.commit(journal.stored)
+        might_go.append(journal.may_go)
+        assert journal.files() == kept[-1:]
+    assert might_go == [False, True, False]
+    assert sorted(journal.take_gone())[-len(kept) :] == sorted(kept)
+    assert journal.take_gone() == []
+    assert files(tmp_path) == []
+
+
+async def test_what_waits_again_stays_for_the_next_worker_also_if_it_was_stored_for_good(
+    tmp_path: Path,
+) -> None:
+    """A restored backup is behind what was sure."""
+    async with opened(tmp_path) as journal:
+        for record in many(10):
+            journal.append(record)
+        await store_all(journal)
+        journal.commit(journal.stored)
+        assert await journal.rewind(dict.fromkeys(journal.files(), 0)) == 10
+    assert await left(tmp_path) == many(10)

@@ -1,0 +1,153 @@
+"""How far a database has taken a journal, on each kind of database."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from recorders.disk_journal import DiskJournal
+from recorders.drain import Drain
+from recorders.stores.base import ByteRange, Checkpoint, CheckpointedStore
+from recorders.stores.checkpoints import FILES_A_STATEMENT, VERSION
+from recorders.stores.memory import MemoryStore
+from recorders.stores.migrations import known_migrations
+from recorders.stores.statements import row_by_row
+from recorders.stores.tables import rows_of
+from tests.recorders import samples
+from tests.recorders.stores.databases import database_at
+from tests.recorders.stores.kept import Kept
+
+
+def file_made(days_from_now: float) -> str:
+    """The name of a file that was made then."""
+    made = datetime.now(UTC) + timedelta(days=days_from_now)
+    return str(UUID(int=int(made.timestamp() * 1000) << 80 | 7 << 76 | random.getrandbits(64)))
+
+
+OLD, YOUNG = file_made(-1), file_made(+1)
+"""Beside a table that is made when a test begins."""
+
+
+async def moved(kept: Kept, *ranges: tuple[int, int], file: str = YOUNG, **options: Any) -> Checkpoint:
+    store = kept.store
+    assert isinstance(store, CheckpointedStore)
+    for start, end in ranges:
+        await store.write_from([samples.start()], {file: ByteRange(start, end)}, **options)
+    return await store.checkpoint([OLD, YOUNG])
+
+
+async def test_a_checkpoint_moves_with_the_records(kept: Kept) -> None:
+    """From the beginning of a file, range by range."""
+    assert await moved(kept, (0, 100)) == {YOUNG: 100}
+    assert await moved(kept, (100, 250), (250, 1 << 40)) == {YOUNG: 1 << 40}
+    assert len(await kept.rows("aibridge_interceptions")) == 1
+
+
+async def test_a_checkpoint_never_passes_over_what_is_missing(kept: Kept) -> None:
+    """A database that was opened again in the middle shows its gap also when it has taken what came after it."""
+    assert await moved(kept, (0, 100), (200, 300), (300, 400)) == {YOUNG: 100}
+    assert await moved(kept, (100, 400), (400, 500)) == {YOUNG: 500}
+    assert await moved(kept, (450, 550)) == {YOUNG: 550}
+
+
+async def test_a_file_that_begins_in_its_middle_has_no_checkpoint(kept: Kept) -> None:
+    """Of a young one nothing is known to be stored; of one older than the table, the journal itself must know."""
+    assert await moved(kept, (100, 200), file=YOUNG) == {YOUNG: 0}
+    assert await moved(kept, (100, 200), file=OLD) == {YOUNG: 0}
+    assert await moved(kept, (0, 200), file=OLD) == {OLD: 200, YOUNG: 0}
+
+
+async def test_a_file_that_is_no_file_of_a_journal_is_unknown(kept: Kept) -> None:
+    """Its name has no time."""
+    assert isinstance(kept.store, CheckpointedStore)
+    assert await kept.store.checkpoint(["notes"]) == {}
+    assert await kept.store.checkpoint([]) == {}
+
+
+async def test_files_that_are_gone_are_forgotten(kept: Kept) -> None:
+    """Or the table would grow for ever."""
+    store = kept.store
+    assert isinstance(store, CheckpointedStore)
+    await store.write_from([], {YOUNG: ByteRange(0, 100), OLD: ByteRange(0, 50)})
+    await store.write_from([], {YOUNG: ByteRange(100, 200)}, gone=[OLD, file_made(0)])
+
+    assert await kept.database.fetch("SELECT * FROM journal_checkpoints") == [
+        {"file": YOUNG, "stored_bytes": 200}
+    ]
+
+
+async def test_a_batch_that_is_not_stored_moves_nothing(kept: Kept) -> None:
+    """Records and checkpoint are one transaction."""
+    store = kept.store
+    assert isinstance(store, CheckpointedStore)
+    await kept.database.execute("DROP TABLE aibridge_token_usages")
+    with pytest.raises(Exception, match="aibridge_token_usages"):
+        await store.write_from([samples.start(), samples.tokens()], {YOUNG: ByteRange(0, 100)})
+
+    assert await store.checkpoint([YOUNG]) == {YOUNG: 0}
+
+
+async def test_many_files_are_asked_for_at_once(kept: Kept) -> None:
+    """A long outage leaves more of them than a statement takes."""
+    store = kept.store
+    assert isinstance(store, CheckpointedStore)
+    files = [file_made(1) for _ in range(2 * FILES_A_STATEMENT + 1)]
+    await store.write_from([], {file: ByteRange(0, n + 1) for n, file in enumerate(files)})
+
+    assert await store.checkpoint(files) == {file: n + 1 for n, file in enumerate(files)}
+
+
+async def test_what_is_synced_is_in_the_file_itself(kept: Kept) -> None:
+    """PostgreSQL sees to that by itself."""
+    assert isinstance(kept.store, CheckpointedStore)
+    await kept.write(samples.start())
+    assert await kept.store.sync()
+    assert kept.store.generation == 0
+
+
+def test_not_every_store_keeps_checkpoints() -> None:
+    """One of a host that knows nothing of them is fed as before."""
+    assert not isinstance(MemoryStore(), CheckpointedStore)
+
+
+# -- from the version before ----------------------------------------------------------------------------------------
+
+
+async def test_an_upgrade_leaves_records_and_journal_of_the_version_before_as_they_are(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What that had stored is not stored again, what waited is, and its inserts still work."""
+    before = database_at(database_url, migrations=known_migrations()[: VERSION - 1])
+    await before.open()
+    for record in (samples.start("a"), samples.end("a")):
+        await before.transaction(row_by_row(rows_of([record])))
+    journal = DiskJournal(tmp_path / "journal")
+    await journal.open()
+    for name in ("a", "b"):
+        journal.append(samples.start(name))
+    batch = await journal.read(1, 1 << 20)
+    assert batch is not None
+    journal.mark_stored(batch.position)  # and no row says so
+    await journal.close()
+
+    kept = Kept(database_url)
+    await kept.store.open()
+    await before.transaction(row_by_row(rows_of([samples.prompt("a")])))
+    await before.close()
+    await journal.open()
+    drain = Drain(journal, kept.store)
+    drain.start()
+    assert await drain.stop(10) == 0
+    await journal.close()
+
+    assert drain.stats.restored == 0
+    assert drain.stats.stored == 1
+    rows = await kept.rows("aibridge_interceptions")
+    assert [(row["id"], row["outcome"]) for row in rows] == [("a", "completed"), ("b", None)]
+    assert len(await kept.rows("aibridge_user_prompts")) == 1
+    await kept.store.close()
