@@ -68,6 +68,7 @@ from recorders.sink import JournalSink, Observer
 from recorders.stores.base import Store, StoreError
 from recorders.stores.database import Database
 from recorders.stores.urls import store_on
+from recorders.stores.watch import DatabaseWatch, Watchable
 
 if TYPE_CHECKING:
     import httpx2
@@ -136,6 +137,7 @@ class Gateway:
             transport = self._own_transport = transport_from(options)
         self.database: Database | None = None
         self.retention: Retention | None = None
+        store_of_host = store
         if store is None:
             self.database = database_from(options)
             store = store_on(self.database)
@@ -151,6 +153,10 @@ class Gateway:
         self.store: Store = store
         self.journal = journal_from(options)
         self.drain = Drain(self.journal, self.store)
+        self.database_watch = DatabaseWatch(
+            [part for part in (self.database, store_of_host) if isinstance(part, Watchable)],
+            opened_again=self.drain.look_again,
+        )
         self._authenticator = authenticator or authenticator_from(
             options, transport=transport, database=self.database
         )
@@ -222,6 +228,7 @@ class Gateway:
                 drain=self.drain,
                 sink=sink,
                 registry=self._registry,
+                watch=self.database_watch,
                 retention=self.retention,
                 breaker=the_layer(CircuitBreakerMiddleware, self._pipeline),
                 failover=the_layer(FailoverMiddleware, self._pipeline),
@@ -268,6 +275,8 @@ class Gateway:
             reasons.append("no provider is configured and enabled")
         if self.options.journal_full == "refuse" and (refusal := self.journal.refusal()):
             reasons.append(f"records are not taken: {refusal}")
+        if trouble := self.database_watch.trouble():
+            reasons.append(trouble)
         return reasons
 
     def leave(self) -> None:
@@ -307,9 +316,12 @@ class Gateway:
             if isinstance(self._authenticator, CachingAuthenticator):
                 stack.push_async_callback(self._authenticator.close)
             await self.journal.open()
+            stack.push_async_callback(self.drain.forget_gone)
             stack.push_async_callback(self.journal.close)
             self.drain.start()
             stack.push_async_callback(self.drain.stop, DRAIN_DEADLINE_S)
+            self.database_watch.start()
+            stack.push_async_callback(self.database_watch.stop)
             if self.retention is not None:
                 self.retention.start()
                 stack.push_async_callback(self.retention.stop)

@@ -5,8 +5,9 @@ and nothing is opened, awaited or counted. An answer names what is wrong in fixe
 provider, nothing of a request or a key, for the one who asks may be anybody.
 
 `/healthz` answers 200 for as long as the process answers at all, also before the start and during the shutdown: a
-supervisor that ends what isn't ready would make every trouble worse. What the database is like is asked by neither:
-without it, requests are served and records wait.
+supervisor that ends what isn't ready would make every trouble worse. Whether the database answers is asked by
+neither: without it, requests are served and records wait. A file of SQLite that was removed or replaced under the
+gateway is another matter, and a reason not to be ready.
 """
 
 from __future__ import annotations

@@ -136,6 +136,14 @@ class Instruments:
         self.store_failures = self._counter(
             "store_failures_total", "Writes to the database that failed and are tried again."
         )
+        self.restored = self._counter(
+            "records_restored_total",
+            "Records that the database had taken and lost, and that the journal gave it again.",
+        )
+        self.database_reopened = self._counter(
+            "database_reopened_total",
+            "Times that SQLite's write-ahead log was removed or replaced, and the database opened again.",
+        )
         self.deleted = self._counter(
             "retention_deleted_rows_total", "Rows deleted because they were old.", "table"
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recorders.journal import Journal
     from recorders.retention import Retention
     from recorders.sink import JournalSink
+    from recorders.stores.watch import DatabaseWatch
 
 Labels: TypeAlias = tuple[str, ...]
 
@@ -43,6 +44,7 @@ class Sources:
     drain: Drain
     sink: JournalSink
     registry: Registry
+    watch: DatabaseWatch | None = None
     retention: Retention | None = None
     breaker: CircuitBreakerMiddleware | None = None
     failover: FailoverMiddleware | None = None
@@ -102,6 +104,9 @@ class Readings:
         self._grow(to.records_lost, drain.refused, "database")
         self._grow(to.stored, drain.stored)
         self._grow(to.store_failures, drain.failures)
+        self._grow(to.restored, drain.restored)
+        if self.sources.watch is not None:
+            self._grow(to.database_reopened, self.sources.watch.generations)
         if retention is not None:
             for table, rows in retention.stats.deleted.items():
                 self._grow(to.deleted, rows, table)

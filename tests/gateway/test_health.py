@@ -13,6 +13,9 @@ from starlette.routing import Mount
 
 from gateway.app import create_app
 from gateway.instances import RESERVED_NAMES
+from providers.secret import Secret
+from recorders.stores.base import StoreError
+from recorders.stores.sqlite import SQLiteStore
 from tests.asgi import call, http_scope
 from tests.gateway.rig import AppTransport, WatchedStore, client_of, gateway_settings, in_process, providers
 from tests.recorders import samples
@@ -185,3 +188,32 @@ async def test_an_answer_names_no_folder(tmp_path: Path) -> None:
         said = await readiness(client)
         await rig.app.journal.open()
     assert said == not_ready("records are not taken: the journal is not open")
+
+
+async def test_a_database_file_that_was_moved_away_is_a_reason(tmp_path: Path) -> None:
+    """It goes when the file is back; a path is not told."""
+    path = tmp_path / "gateway.db"
+    settings = gateway_settings(database_url=Secret(f"sqlite:///{path}"))
+    app = create_app(settings, transport=AppTransport(Upstream()))
+    assert app.database is not None
+    async with app.lifespan(), client_of(app) as client:
+        path.rename(tmp_path / "parked.db")
+        with pytest.raises(StoreError):
+            await app.database.check()
+        assert await readiness(client) == not_ready("the database's file was removed or replaced")
+        assert (await client.get("/healthz")).status_code == 200
+        (tmp_path / "parked.db").rename(path)
+        await app.database.check()
+        assert await readiness(client) == READY
+
+
+async def test_a_host_s_own_store_on_sqlite_is_watched_too(tmp_path: Path) -> None:
+    """What it can't rely on, the gateway can't."""
+    path = tmp_path / "records.db"
+    store = SQLiteStore(path)
+    app = create_app(gateway_settings(), store=store, transport=AppTransport(Upstream()))
+    async with app.lifespan(), client_of(app) as client:
+        path.rename(tmp_path / "parked.db")
+        with pytest.raises(StoreError):
+            await store.check()
+        assert await readiness(client) == not_ready("the database's file was removed or replaced")

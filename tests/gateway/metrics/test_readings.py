@@ -17,6 +17,7 @@ from recorders.drain import Drain
 from recorders.journal import Journal, MemoryJournal
 from recorders.sink import JournalSink
 from recorders.stores.memory import MemoryStore
+from recorders.stores.watch import DatabaseWatch
 from tests.upstream import Upstream
 
 
@@ -25,6 +26,18 @@ class Damaged(MemoryJournal):
 
     torn = 2
     rejected = 3
+
+
+class Reopened:
+    """A database that was opened again twice."""
+
+    generation = 2
+
+    async def check(self) -> None:
+        """All is well."""
+
+    def trouble(self) -> None:
+        return None
 
 
 @pytest.fixture
@@ -100,3 +113,16 @@ def test_the_journal_on_disk_tells_of_damage_under_these_names() -> None:
     """They are read by name, because a journal in memory has none."""
     assert {"torn", "rejected"} <= set(dir(DiskJournal))
     assert not {"torn", "rejected"} & set(dir(cast("type[Journal]", MemoryJournal)))
+
+
+def test_what_the_database_lost_and_got_again_is_counted(
+    instruments: Instruments, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how often it was opened again for that."""
+    readings.take()
+    assert value(instruments, "database_reopened_total") == 0
+    monkeypatch.setattr(readings.sources.drain, "_restored", 3)
+    readings.sources.watch = DatabaseWatch([Reopened()], opened_again=lambda: None)
+    readings.take()
+    assert value(instruments, "records_restored_total") == 3
+    assert value(instruments, "database_reopened_total") == 2
