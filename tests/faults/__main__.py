@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from tests.faults.client_leaves import client_leaves
 from tests.faults.disk_full import disk_full
 from tests.faults.kill9 import kill9
+from tests.faults.other_programs import other_programs
 from tests.faults.reload import reload
 from tests.faults.replicas import replicas
 from tests.faults.report import Report
@@ -35,6 +36,7 @@ class Scenario(Protocol):
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "kill9": kill9,
+    "other-programs": other_programs,
     "store": store,
     "replicas": replicas,
     "reload": reload,

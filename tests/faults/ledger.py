@@ -69,6 +69,9 @@ def judge(
 ) -> None:
     """Print the count, and what is missing."""
     found = compare(database, delivered, without=without)
+    if isinstance(database, Path):
+        ((verdict,),) = rows(database, "PRAGMA integrity_check")
+        report.require(verdict == "ok", f"the database is damaged: {verdict}")
     report.counted(
         answers_delivered=len(delivered),
         records_found=found.records,

@@ -1,13 +1,15 @@
 """The scene of a fault: a provider that answers by script, and the real gateway as a process before it.
 
-The gateway can be started, killed and started again on the same folder; its records go to SQLite there. The provider
-stays, in this process, so that a scenario sees when a connection to it is closed.
+The gateway can be started, killed and started again on the same folder; its records go to SQLite there, and from the
+first start on other programs use that file too. The provider stays, in this process, so that a scenario sees when a
+connection to it is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +19,7 @@ from typing import Any
 import httpx
 
 from tests.faults.apis import Api
+from tests.faults.visitors import Visits, visiting
 from tests.gateway.command import Process, command
 from tests.servers import serving
 from tests.upstream import Received, Reply, Upstream
@@ -36,7 +39,11 @@ class Scene:
         self.upstream = upstream
         self._upstream_url = upstream_url
         self.settings = dict(settings)
+        self.workers = 1
         self._running = AsyncExitStack()
+        self._visitors = AsyncExitStack()
+        self.visits: Visits | None = None
+        """Of the programs that come and go; what they did is known at the end."""
         self.process: Process | None = None
         self.client = httpx.AsyncClient(timeout=60.0, limits=httpx.Limits(max_connections=None))
 
@@ -63,23 +70,46 @@ class Scene:
         except AssertionError as error:
             raise AssertionError(f"the gateway did not start: {self.process.log[-20:]}") from error
         self.client.base_url = httpx.URL(f"http://127.0.0.1:{port}/api/v2/ai-gateway")
+        if self.visits is None and "postgresql" not in self._section()["database_url"]:
+            self.visits = await self._visitors.enter_async_context(visiting(self.database))
+
+    async def no_more_visits(self) -> Visits:
+        """What the other programs did, which come no more."""
+        assert self.visits is not None
+        await self._visitors.aclose()
+        return self.visits
 
     async def launch(self, **changes: Any) -> None:
         """Start the gateway; it may refuse to run."""
         await self._running.aclose()
         path = self.folder / "settings.yaml"
         path.write_text(json.dumps({"ai_gateway": self._section() | changes}), "utf-8")
-        arguments = ("serve", "--config", str(path), "--port", "0")
+        arguments = ("serve", "--config", str(path), "--port", "0", "--workers", str(self.workers))
         environment = {"CODER_AI_GATEWAY_STATIC_TOKEN": TOKEN}
         self.process = await self._running.enter_async_context(
             command(*arguments, folder=self.folder, environment=environment)
         )
 
     async def kill(self) -> None:
-        """`kill -9`, at once."""
+        """`kill -9`, at once, of the workers too where there are several."""
         assert self.process is not None
+        workers = self._worker_pids()
         self.process.signal(signal.SIGKILL)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
         await self.process.ended()
+
+    def kill_worker(self) -> None:
+        """`kill -9` of one of several."""
+        os.kill(self._worker_pids()[0], signal.SIGKILL)
+
+    def _worker_pids(self) -> list[int]:
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    async def is_ready(self) -> bool:
+        return (await self.client.get("/readyz")).status_code == 200
 
     async def stop(self) -> int:
         """SIGTERM; the exit status."""
@@ -89,6 +119,7 @@ class Scene:
 
     async def close(self) -> None:
         await self.client.aclose()
+        await self._visitors.aclose()
         await self._running.aclose()
 
     async def ask(self, api: Api, number: int, *, padding: int = 0) -> int:
