@@ -28,17 +28,15 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 import uuid_utils
 
 from recorders import codec, segment
-from recorders.ages import Ages
 from recorders.durability import Durability, Fsync
 from recorders.journal import (
     MEBIBYTE,
@@ -49,10 +47,11 @@ from recorders.journal import (
     JournalUnusable,
 )
 from recorders.journal_folders import SPARE_SUFFIX, SUFFIX, WorkerFolder
-from recorders.journal_reader import JournalReader, Span
+from recorders.journal_reader import JournalReader
 from recorders.records import InterceptionStart, Record
 from recorders.segment_file import NotAJournal, SegmentFile
-from recorders.stores.base import ByteRange, Checkpoint
+from recorders.segments import Segments, ranges_of
+from recorders.stores.base import Checkpoint
 
 log = logging.getLogger("ai_gateway.recorders")
 
@@ -94,15 +93,10 @@ class DiskJournal:
         self._reader = JournalReader(directory / REJECTED)
         self._torn = 0
         self._usable = False
-        self._files: tuple[SegmentFile, ...] = ()
-        """Replaced and never changed: other threads read it too."""
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._files = ()
-        self._waiting_records = self._waiting_bytes = 0
-        self._entries_until: dict[int, int] = {}
-        self._ages = Ages()
+        self._segments = Segments(self._clock)
         self._spare: Future[SegmentFile] | None = None
         self._spare_tried_at = float("-inf")
         self._stored_for_good = 0
@@ -139,7 +133,7 @@ class DiskJournal:
             self._fsync,
             self._interval_s,
             folder=self._folder.path,
-            files=lambda: self._files,
+            files=lambda: self._segments.files,
             clock=self._clock,
         )
         self._making = ThreadPoolExecutor(1, thread_name_prefix="journal-make")
@@ -169,12 +163,9 @@ class DiskJournal:
             file.delete()
             return
         file.trim()
-        self._add(file)
+        self._segments.add(file)
         if not file.waiting_bytes:
             return  # all of it is stored, perhaps not for good
-        self._waiting_records += file.entries
-        self._waiting_bytes += file.waiting_bytes
-        self._ages.mark(file.limit, self._clock())
         log.info("adopted %d records that a dead worker left: %s", file.entries, path)
 
     async def close(self) -> None:
@@ -186,10 +177,10 @@ class DiskJournal:
     def _close(self) -> None:
         self._reading.shutdown(wait=True)
         self._making.shutdown(wait=True)
-        self._durability.close(sync=self._waiting_bytes > 0)
+        self._durability.close(sync=self._segments.waiting_bytes > 0)
         if (spare := self._ready_spare()) is not None:
             spare.delete()
-        for file in self._files:
+        for file in self._segments.files:
             if file.is_empty or (not file.waiting_bytes and file.limit <= self._stored_for_good):
                 self._delete(file)
             else:
@@ -203,13 +194,13 @@ class DiskJournal:
         if not self._usable:
             raise OSError(errno.EBADF, "the journal is not open", str(self._directory))
         data = segment.entry(codec.encode(record))
-        self._admit(len(data), starts=isinstance(record, InterceptionStart))
-        if self._current.spoilt or self._fills(len(data)):
+        starts = isinstance(record, InterceptionStart)
+        if starts and self._segments.current.is_removed:
             self._roll()
-        self._current.append(data)
-        self._waiting_records += 1
-        self._waiting_bytes += len(data)
-        self._ages.mark(self._current.limit, self._clock())
+        self._admit(len(data), starts=starts)
+        if self._segments.current.spoilt or self._fills(len(data)):
+            self._roll()
+        self._segments.append(data)
         self._durability.appended()
         self._wake()
 
@@ -221,8 +212,9 @@ class DiskJournal:
 
     def _admit(self, size: int, *, starts: bool) -> None:
         limit = self._max_bytes if starts else self._max_bytes + self._reserve_bytes
-        if self._waiting_bytes + size > limit:
-            raise JournalFull(f"{self._waiting_bytes} bytes of records are waiting, the limit is {limit}")
+        waiting_bytes = self._segments.waiting_bytes
+        if waiting_bytes + size > limit:
+            raise JournalFull(f"{waiting_bytes} bytes of records are waiting, the limit is {limit}")
         if starts and self._spare is not None and self._spare.done():
             error = self._spare.exception()
             if error is not None:
@@ -231,27 +223,36 @@ class DiskJournal:
 
     def _fills(self, size: int) -> bool:
         """Whether so many bytes more are too much for the file; one that is larger than a file gets its own."""
-        end = self._current.end
-        return end > segment.HEADER_BYTES and end + size > self._segment_bytes
+        current = self._segments.current
+        return not current.is_empty and current.end + size > self._segment_bytes
 
     def _roll(self) -> None:
         """Go on in the spare file and have another one made. A spare that isn't ready yet is not waited for."""
+        if self._folder.is_removed:
+            log.error("the journal's folder was removed and is made again: %s", self._folder.path)
+            self._folder.make_again()
         # Named now, for the names are the order in which the next worker reads.
         path = self._folder.path / f"{uuid_utils.uuid7()}{SUFFIX}"
-        file = self._ready_spare()
+        file = self._take_spare()
         if file is not None:
             file.rename(path)
-            self._spare = self._making.submit(self._make_spare)
         else:
             file = SegmentFile.create(path)
         self._durability.created()
-        if self._files:
-            self._durability.later(self._current.trim)
-        self._add(file)
+        if self._segments.files:
+            self._durability.later(self._segments.current.trim)
+        self._segments.add(file)
 
-    def _add(self, file: SegmentFile) -> None:
-        file.base = self._files[-1].limit if self._files else 0
-        self._files = (*self._files, file)
+    def _take_spare(self) -> SegmentFile | None:
+        """Another is made in its place, also where it is of no use any more: its making failed, or it was removed."""
+        if self._spare is not None and not self._spare.done():
+            return None
+        spare = self._ready_spare()
+        self._spare = self._making.submit(self._make_spare)
+        if spare is not None and spare.is_removed:
+            spare.close()
+            return None
+        return spare
 
     def _ready_spare(self) -> SegmentFile | None:
         spare = self._spare
@@ -274,52 +275,40 @@ class DiskJournal:
         """The next uncommitted records, at least one whatever its size; None when there are none."""
         loop = asyncio.get_running_loop()
         while True:
-            spans = [Span(file, file.committed, file.end) for file in self._files]
+            spans = self._segments.spans()
             read = partial(self._reader.read, spans, max_records, max_bytes)
             found = await loop.run_in_executor(self._reading, read)
-            self._entries_until[found.position] = found.entries
+            self._segments.was_read(found.position, found.entries)
             if found.records:
-                return Batch(found.records, found.position, _ranges(spans, found.position))
+                return Batch(found.records, found.position, ranges_of(spans, found.position))
             if found.position <= self.stored:
                 return None
             self.mark_stored(found.position)  # nothing that can be read lay between
 
+    @property
+    def stored(self) -> int:
+        """The position up to which all is stored."""
+        return self._segments.stored
+
     def mark_stored(self, position: int) -> None:
         """All records up to this batch's position are stored. They are kept for `rewind` as long as there is room."""
-        if position <= self.stored:
-            return
-        for file in self._files:
-            offset = min(position - file.base, file.end)
-            if offset > file.committed:
-                self._waiting_bytes -= offset - file.committed
-                file.move_checkpoint(offset)
-        self._waiting_records -= self._entries_until.get(position, 0)
-        self._entries_until.clear()
-        self._ages.forget(position)
-        if not self._waiting_bytes:
-            self._waiting_records = 0  # damaged entries were never read
-        self._let_go(len(self._finished()) - MAX_KEPT)
+        self._segments.mark_stored(position)
+        self._let_go(len(self._segments.finished()) - MAX_KEPT)
 
     def commit(self, position: int) -> None:
         """All records up to this batch's position are stored for good and may go."""
         self.mark_stored(position)
         self._stored_for_good = max(self._stored_for_good, position)
-        self._let_go(sum(file.limit <= position for file in self._finished()))
-
-    @property
-    def stored(self) -> int:
-        """The position up to which all is stored."""
-        first = next((file for file in self._files if file.waiting_bytes), self._current)
-        return first.base + first.committed
+        self._let_go(sum(file.limit <= position for file in self._segments.finished()))
 
     @property
     def may_go(self) -> bool:
         """Whether a `commit` of what is stored would free anything."""
-        return bool(self._finished())
+        return bool(self._segments.finished())
 
     def files(self) -> list[str]:
         """The names of the files that it holds, the oldest first."""
-        return [file.name for file in self._files]
+        return [file.name for file in self._segments.files]
 
     def take_gone(self) -> list[str]:
         """The names of the files that have gone since this was asked last, also after `close`."""
@@ -332,48 +321,42 @@ class DiskJournal:
         """
         loop = asyncio.get_running_loop()
         records = 0
-        for file in self._files:
-            before = file.committed
-            if max(checkpoint.get(file.name, before), segment.HEADER_BYTES) < before:
-                begin = partial(file.entries_from, checkpoint[file.name])
-                offset, entries = await loop.run_in_executor(self._reading, begin)
-                file.move_checkpoint(offset)
-                self._waiting_bytes += before - offset
-                self._waiting_records += entries
-                self._ages.mark_again(file.base + before, self._clock())
-                records += entries
+        for file in self._segments.behind(checkpoint):
+            begin = partial(file.entries_from, checkpoint[file.name])
+            offset, entries = await loop.run_in_executor(self._reading, begin)
+            self._segments.wait_again(file, offset, entries)
+            records += entries
         return records
 
-    def _finished(self) -> tuple[SegmentFile, ...]:
-        """The oldest files, as far as all that is in them is stored; never the one that is written to."""
-        return tuple(takewhile(lambda file: not file.waiting_bytes, self._files[:-1]))
-
     def _let_go(self, number: int) -> None:
-        """Of the oldest files so many; deleted by the thread that may be syncing them."""
-        if number > 0:
-            gone, self._files = self._files[:number], self._files[number:]
-            for file in gone:
-                self._durability.later(partial(self._delete, file))
+        """Of the oldest files so many; the thread deletes them that may be syncing them."""
+        for file in self._segments.let_go(max(number, 0)):
+            self._durability.later(partial(self._delete, file))
 
     def _delete(self, file: SegmentFile) -> None:
         file.delete()
         self._gone.append(file.name)
 
     def backlog(self) -> Backlog:
-        age = self._ages.oldest_s(self._clock())
-        return Backlog(self._waiting_records, self._waiting_bytes, age)
+        segments = self._segments
+        return Backlog(segments.waiting_records, segments.waiting_bytes, segments.oldest_age_s)
 
     def refusal(self) -> str | None:
         """Why a start would not be taken now, in words for anybody; None when it would be.
 
-        Asking makes it try for room again, as an append does: a worker that gets no requests notices it too.
+        Asking makes it try for room again, or for a folder that was removed, as an append does: a worker that gets no
+        requests notices it too.
         """
         if not self._usable:
             return "the journal is not open"
         try:
+            if self._segments.current.is_removed:
+                self._roll()
             self._admit(USUAL_START_BYTES, starts=True)
         except JournalFull as error:
             return str(error).partition(":")[0]  # behind it stand the system's words, with a path
+        except OSError:
+            return "the journal's folder was removed"
         return None
 
     def listen(self, wake: Callable[[], None]) -> None:
@@ -382,20 +365,6 @@ class DiskJournal:
     @property
     def sync_failures(self) -> int:
         return self._durability.failures
-
-    @property
-    def _current(self) -> SegmentFile:
-        return self._files[-1]
-
-
-def _ranges(spans: Sequence[Span], position: int) -> dict[str, ByteRange]:
-    """By file, what of it is read when all is up to `position`."""
-    ranges = {}
-    for file, start, end in spans:
-        if start < end and file.base + start < position:
-            begin = start if start > segment.HEADER_BYTES else 0
-            ranges[file.name] = ByteRange(begin, min(position - file.base, end))
-    return ranges
 
 
 def _nobody() -> None:

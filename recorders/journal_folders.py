@@ -52,6 +52,19 @@ class WorkerFolder:
                 raise
             return folder, adopted
 
+    @property
+    def is_removed(self) -> bool:
+        """Somebody took it away, with the lock that says that it is ours."""
+        return os.fstat(self._lock).st_nlink == 0
+
+    def make_again(self) -> None:
+        """After somebody took it away. Raises `OSError`, also when a worker that is just starting came before us."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        lock = _lock(self.path / LOCK)
+        os.close(self._lock)
+        self._lock = lock
+
     def release(self) -> None:
         """Let go of it. What is still in it stays for another worker; without segments it goes away."""
         if not any(self.path.glob(f"*{SUFFIX}")):

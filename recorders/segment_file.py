@@ -80,6 +80,11 @@ class SegmentFile:
         return self.path.stem
 
     @property
+    def is_removed(self) -> bool:
+        """Somebody took its name away: what is written to it dies with this process."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
+    @property
     def limit(self) -> int:
         """The position behind its last entry."""
         return self.base + self.end

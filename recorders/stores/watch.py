@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from recorders.stores.base import StoreError
 from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
@@ -75,7 +74,7 @@ class DatabaseWatch:
             for one in self._watched:
                 try:
                     await one.check()
-                except StoreError as error:
+                except Exception as error:
                     log.debug("a database can't be opened again: %s", error)
             if self.generations != known:
                 known = self.generations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.answers import anthropic
 from tests.answers.turn import ToolUse, Turn
 from tests.gateway.rig import PREFIX, AppTransport, client_of, gateway_settings
 from tests.recorders.stores.line import line_to
+from tests.recorders.stores.other_process import lock_holders
 from tests.upstream import Upstream
 
 CALL = ToolUse("Bash", '{"command": "ls"}', call_id="toolu_1")
@@ -109,3 +111,36 @@ async def test_postgresql_may_go_away_and_come_back_while_the_gateway_serves(
                 "SELECT count(*) AS n FROM aibridge_interceptions WHERE outcome = 'completed'"
             )
             assert row["n"] == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_nothing_that_a_gateway_does_drops_its_locks_on_sqlite(
+    database_url: str, token: str, tmp_path: Path
+) -> None:
+    """Or the next program that closes the file takes the write-ahead log away from it."""
+    path = tmp_path / "gateway.db"
+    upstream = Upstream([anthropic.reply(Turn(text="Hello"), streamed=True)])
+    settings = gateway_settings(
+        auth="database",
+        database_url=Secret(database_url),
+        journal_dir=str(tmp_path / "journal"),
+        dump_dir=str(tmp_path / "dumps"),
+        metrics_route=True,
+        chat_enabled=True,
+        retention_s=3600.0,
+    )
+    headers = {"authorization": f"Bearer {token}"}
+    app = create_app(settings, transport=AppTransport(upstream))
+    async with app.lifespan(), client_of(app) as client:
+        answer = await client.post(URL, content=body(QUESTION), headers=headers)
+        assert answer.status_code == 200
+        assert await app.drain.flush(10)
+        for route in ("/sessions", "/models", "/chats", "/provider-keys", "/readyz", "/metrics"):
+            assert (await client.get(route, headers=headers)).status_code == 200, route
+        await app.reload(settings)
+        assert app.database is not None
+        async with app.database.lock("test"):
+            await app.database.check()
+        assert await app.database.sync()
+
+        assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}

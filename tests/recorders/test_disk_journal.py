@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -427,8 +428,7 @@ async def test_an_entry_that_this_version_does_not_know_is_put_aside_once(tmp_pa
     """A newer version wrote it; it waits in a file of its own, and holds up nothing."""
     async with opened(tmp_path) as journal:
         journal.append(samples.start())
-        journal._current.append(segment.entry(b'{"record_type":"dream"}'))
-        journal._waiting_bytes += len(segment.entry(b'{"record_type":"dream"}'))
+        journal._segments.append(segment.entry(b'{"record_type":"dream"}'))
         journal.append(samples.end())
         for _ in range(2):
             assert await read_all(journal) == [samples.start(), samples.end()]
@@ -442,8 +442,7 @@ async def test_an_entry_that_this_version_does_not_know_is_put_aside_once(tmp_pa
 async def test_a_batch_of_nothing_but_unknown_entries_is_passed_over(tmp_path: Path) -> None:
     """The drain sees an empty journal and not an empty batch."""
     async with opened(tmp_path) as journal:
-        journal._current.append(segment.entry(b"{}"))
-        journal._waiting_bytes += len(segment.entry(b"{}"))
+        journal._segments.append(segment.entry(b"{}"))
         assert await journal.read(MANY, LARGE) is None
         assert journal.backlog().size_bytes == 0
         assert journal.rejected == 1
@@ -556,6 +555,65 @@ async def test_closing_waits_for_a_read_that_nobody_waits_for_any_more(tmp_path:
             await reading
         held.set()
     assert await left(tmp_path) == [samples.start()]
+
+
+# -- taken away -----------------------------------------------------------------------------------------------------
+
+
+def found(path: Path, kind: str) -> list[Path]:
+    return list(path.glob(f"*/{kind}"))
+
+
+def take_away(*paths: Path) -> None:
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+async def test_a_folder_that_is_removed_under_it_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes from then on survives this process; what came before is stored, for as long as it lives."""
+    path = tmp_path / "journal"
+    async with opened(path) as journal:
+        journal.append(samples.start("before"))
+        take_away(path)
+        journal.append(samples.start("after"))
+        assert len(files(path)) == 1
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        async with opened(path):
+            """Another worker starts, and leaves alone what is ours."""
+        assert await read_all(journal) == [samples.start("before"), samples.start("after")]
+    assert await left(path) == [samples.start("after")]
+
+
+@pytest.mark.parametrize("kind", ["*.journal", "*.spare", "*"])
+async def test_files_that_are_removed_under_it_are_replaced(tmp_path: Path, kind: str) -> None:
+    """Whichever of them."""
+    async with opened(tmp_path, **SMALL_FILES) as journal:
+        journal.append(samples.start("before"))
+        assert journal._spare is not None
+        journal._spare.result()
+        take_away(*found(tmp_path, kind))
+        for record in [samples.start("after"), *many(50)]:
+            journal.append(record)
+        assert (await read_all(journal))[-50:] == many(50)
+    assert (await left(tmp_path))[-51:] == [samples.start("after"), *many(50)]
+
+
+async def test_a_probe_finds_that_it_was_removed_and_has_it_made_again(tmp_path: Path) -> None:
+    """Also when nobody records anything; where it can't be made, it says so."""
+    path = tmp_path / "journal"
+    async with opened(path) as journal:
+        take_away(path)
+        path.touch()
+        assert journal.refusal() == "the journal's folder was removed"
+        with pytest.raises(OSError, match="journal"):
+            journal.append(samples.start())
+        take_away(path)
+        assert journal.refusal() is None
+        assert len(files(path)) == 1
+        journal.append(samples.start())
+    assert await left(path) == [samples.start()]
 
 
 # -- stored, and stored for good ------------------------------------------------------------------------------------
