@@ -283,7 +283,7 @@ class DiskJournal:
                 return Batch(found.records, found.position, ranges_of(spans, found.position))
             if found.position <= self.stored:
                 return None
-            self.mark_stored(found.position)  # nothing that can be read lay between
+            self._segments.pass_over(found.position)  # nothing that can be read lay between
 
     @property
     def stored(self) -> int:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from recorders.journal import MEBIBYTE, Batch, Journal
-from recorders.stores.base import CheckpointedStore, RecordsRefused, Store, StoreError
+from recorders.stores.base import RecordsRefused, Store, StoreError, checkpointed
 from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
@@ -86,7 +86,7 @@ class Drain:
     ) -> None:
         self._journal = journal
         self._store = store
-        self._checkpointed = store if isinstance(store, CheckpointedStore) else None
+        self._checkpointed = checkpointed(store)
         self._batch_records = batch_records
         self._batch_bytes = batch_bytes
         self._linger_s = linger_s

@@ -37,6 +37,8 @@ class SegmentFile:
     end: int = segment.HEADER_BYTES
     committed: int = segment.HEADER_BYTES
     base: int = 0
+    acknowledged: int = 0
+    """Up to where a store has said yes. What lies between this and `committed` could not be read."""
     entries: int = 0
     """How many waited when it was adopted; of a new one, 0."""
     torn: bool = False
@@ -69,6 +71,7 @@ class SegmentFile:
                 raise NotAJournal(errno.EINVAL, "is not a journal", str(path))
             file = cls(path, descriptor, committed=committed)
             file._survey()
+            file.acknowledge()
         except BaseException:
             os.close(descriptor)
             raise
@@ -122,6 +125,10 @@ class SegmentFile:
         if not self._begins_at(offset, self.end):
             offset = segment.HEADER_BYTES
         return offset, sum(len(payloads) for payloads in self.walk(offset, self.committed))
+
+    def acknowledge(self) -> None:
+        """A store has said yes to what is stored; 0 says that it has begun with nothing."""
+        self.acknowledged = self.committed if self.committed > segment.HEADER_BYTES else 0
 
     def sync(self) -> None:
         """Everything written is on the disk, or `OSError`: then, and from then on, nothing of it can be relied on.

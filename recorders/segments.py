@@ -67,8 +67,15 @@ class Segments:
         return first.base + first.committed
 
     def mark_stored(self, position: int) -> None:
-        if position <= self.stored:
-            return
+        """A store has said yes to all up to there."""
+        if position > self.stored:
+            self.pass_over(position)
+            for file in self.files:
+                if file.base < position:
+                    file.acknowledge()
+
+    def pass_over(self, position: int) -> None:
+        """Nothing up to there is to be read again, whatever it was."""
         for file in self.files:
             offset = min(position - file.base, file.end)
             if offset > file.committed:
@@ -103,6 +110,7 @@ class Segments:
         self.waiting_records += entries
         self.waiting_bytes += file.committed - offset
         file.move_checkpoint(offset)
+        file.acknowledge()
 
     def _wait(self, records: int, size_bytes: int) -> None:
         self.waiting_records += records
@@ -111,10 +119,10 @@ class Segments:
 
 
 def ranges_of(spans: Sequence[Span], position: int) -> dict[str, ByteRange]:
-    """By file, what of it was read when all was read up to `position`."""
+    """By file, what was read of it, or passed over, since a store has said yes, when all was up to `position`."""
     ranges = {}
-    for file, start, end in spans:
-        if start < end and file.base + start < position:
-            begin = start if start > segment.HEADER_BYTES else 0
-            ranges[file.name] = ByteRange(begin, min(position - file.base, end))
+    for file, _, end in spans:
+        reached = min(position - file.base, end)
+        if max(file.acknowledged, segment.HEADER_BYTES) < reached:
+            ranges[file.name] = ByteRange(file.acknowledged, reached)
     return ranges

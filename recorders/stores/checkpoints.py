@@ -1,9 +1,9 @@
 """What the database keeps of the journals that feed it: how far each of their files is stored.
 
 A row is made by what begins at the beginning of its file, and then only moved on from where it is: so it never lies
-behind something that is missing. A file without a row is one of which nothing is stored, unless it is older than the
-table: then a program filled it that kept no rows, and what the journal itself says must do. The name of a file is a
-UUIDv7, and so begins with a time.
+behind something that is missing, and never goes back. A file without a row is one of which nothing is stored, unless
+it is older than the table: then a program filled it that kept no rows, and what the journal itself says must do. The
+name of a file is a UUIDv7, and so begins with a time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGIN: Final = """
     INSERT INTO journal_checkpoints (stored_bytes, file) VALUES (?, ?)
     ON CONFLICT (file) DO UPDATE SET stored_bytes = excluded.stored_bytes
+    WHERE journal_checkpoints.stored_bytes < excluded.stored_bytes
 """
-_MOVE: Final = "UPDATE journal_checkpoints SET stored_bytes = ? WHERE file = ? AND stored_bytes >= ?"
+_MOVE: Final = """
+    UPDATE journal_checkpoints SET stored_bytes = ? WHERE file = ? AND stored_bytes >= ? AND stored_bytes < ?
+"""
 _FORGET: Final = "DELETE FROM journal_checkpoints WHERE file = ?"
 _TABLE_MADE: Final = "SELECT applied_at FROM schema_migrations WHERE version = ?"
 
@@ -34,7 +37,7 @@ _TABLE_MADE: Final = "SELECT applied_at FROM schema_migrations WHERE version = ?
 def checkpoint_moved(ranges: Mapping[str, ByteRange], gone: Collection[str]) -> Iterator[Statement]:
     """See `CheckpointedStore.write_from`. It belongs into the transaction that stores the records of the ranges."""
     for file, (start, end) in ranges.items():
-        yield Statement(_MOVE, (end, file, start)) if start else Statement(_BEGIN, (end, file))
+        yield Statement(_MOVE, (end, file, start, end)) if start else Statement(_BEGIN, (end, file))
     for file in gone:
         yield Statement(_FORGET, (file,))
 

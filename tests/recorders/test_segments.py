@@ -88,3 +88,21 @@ def test_the_ranges_of_a_batch_begin_where_each_file_was_stored(segments: Segmen
         "b": ByteRange(0, HEADER + 2 * SIZE),
         "c": ByteRange(0, HEADER + SIZE),
     }
+
+
+def test_what_was_passed_over_belongs_to_the_next_range(segments: Segments) -> None:
+    """A store that keeps the ends of ranges would take it for a gap."""
+    segments.was_read(segments.files[1].base + HEADER + SIZE, 4)
+    segments.pass_over(segments.files[1].base + HEADER + SIZE)
+
+    assert segments.waiting_records == 2
+    assert ranges_of(segments.spans(), segments.files[1].limit) == {
+        "a": ByteRange(0, HEADER + 3 * SIZE),
+        "b": ByteRange(0, HEADER + 2 * SIZE),
+    }
+    store_to(segments, segments.files[1].limit, 1)
+    assert ranges_of(segments.spans(), segments.files[1].limit) == {}
+    segments.wait_again(segments.files[1], HEADER + SIZE, 1)
+    assert ranges_of(segments.spans(), segments.files[1].limit) == {
+        "b": ByteRange(HEADER + SIZE, HEADER + 2 * SIZE)
+    }

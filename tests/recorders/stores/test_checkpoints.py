@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 
 from recorders.disk_journal import DiskJournal
 from recorders.drain import Drain
-from recorders.stores.base import ByteRange, Checkpoint, CheckpointedStore
+from recorders.records import Record
+from recorders.stores.base import ByteRange, Checkpoint, CheckpointedStore, Store, checkpointed
 from recorders.stores.checkpoints import FILES_A_STATEMENT, VERSION
 from recorders.stores.memory import MemoryStore
 from recorders.stores.migrations import known_migrations
+from recorders.stores.sqlite import SQLiteStore
 from recorders.stores.statements import row_by_row
 from recorders.stores.tables import rows_of
 from tests.recorders import samples
@@ -53,6 +56,11 @@ async def test_a_checkpoint_never_passes_over_what_is_missing(kept: Kept) -> Non
     assert await moved(kept, (0, 100), (200, 300), (300, 400)) == {YOUNG: 100}
     assert await moved(kept, (100, 400), (400, 500)) == {YOUNG: 500}
     assert await moved(kept, (450, 550)) == {YOUNG: 550}
+
+
+async def test_a_checkpoint_never_goes_back(kept: Kept) -> None:
+    """A batch that was given up and is stored late says less than what came after it."""
+    assert await moved(kept, (0, 300), (0, 100), (100, 200)) == {YOUNG: 300}
 
 
 async def test_a_file_that_begins_in_its_middle_has_no_checkpoint(kept: Kept) -> None:
@@ -110,9 +118,34 @@ async def test_what_is_synced_is_in_the_file_itself(kept: Kept) -> None:
     assert kept.store.generation == 0
 
 
-def test_not_every_store_keeps_checkpoints() -> None:
-    """One of a host that knows nothing of them is fed as before."""
-    assert not isinstance(MemoryStore(), CheckpointedStore)
+class Redacting(SQLiteStore):
+    """A host's: it wants to see all that is written."""
+
+    async def write(self, records: Sequence[Record]) -> None:
+        await super().write([])
+
+
+class Wrapped:
+    """A host's, around another."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    async def write(self, records: Sequence[Record]) -> None:
+        await self.inner.write([])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_a_store_of_a_host_that_looks_at_what_is_written_is_fed_as_before(tmp_path: Path) -> None:
+    """Nothing goes past its `write`."""
+    store = SQLiteStore(tmp_path / "x.db")
+    assert checkpointed(store) is store
+    assert checkpointed(MemoryStore()) is None
+    assert checkpointed(Redacting(tmp_path / "x.db")) is None
+    wrapped: Any = Wrapped(store)
+    assert checkpointed(wrapped) is None
 
 
 # -- from the version before ----------------------------------------------------------------------------------------
