@@ -46,7 +46,7 @@ from recorders.journal import (
     JournalFull,
     JournalUnusable,
 )
-from recorders.journal_folders import SPARE_SUFFIX, SUFFIX, WorkerFolder
+from recorders.journal_folders import CHECKPOINTED, SPARE_SUFFIX, SUFFIX, WorkerFolder
 from recorders.journal_reader import JournalReader
 from recorders.records import InterceptionStart, Record
 from recorders.segment_file import NotAJournal, SegmentFile
@@ -232,7 +232,7 @@ class DiskJournal:
             log.error("the journal's folder was removed and is made again: %s", self._folder.path)
             self._folder.make_again()
         # Named now, for the names are the order in which the next worker reads.
-        path = self._folder.path / f"{uuid_utils.uuid7()}{SUFFIX}"
+        path = self._folder.path / f"{uuid_utils.uuid7()}{CHECKPOINTED}{SUFFIX}"
         file = self._take_spare()
         if file is not None:
             file.rename(path)
@@ -317,12 +317,13 @@ class DiskJournal:
     async def rewind(self, checkpoint: Checkpoint) -> int:
         """Give out again what it takes for stored behind the checkpoint. Returns how many records those are.
 
-        Files that the checkpoint doesn't name stay as they are. Not while a batch is on its way.
+        Of a file that the checkpoint doesn't name nothing is stored, unless a version without checkpoints has filled
+        it. Not while a batch is on its way.
         """
         loop = asyncio.get_running_loop()
         records = 0
         for file in self._segments.behind(checkpoint):
-            begin = partial(file.entries_from, checkpoint[file.name])
+            begin = partial(file.entries_from, self._segments.stored_bytes(file, checkpoint))
             offset, entries = await loop.run_in_executor(self._reading, begin)
             self._segments.wait_again(file, offset, entries)
             records += entries

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from recorders.journal import MEBIBYTE, Batch, Journal
-from recorders.stores.base import RecordsRefused, Store, StoreError, checkpointed
+from recorders.records import Record
+from recorders.stores.base import CheckpointedStore, RecordsRefused, Store, checkpointed
 from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
@@ -150,6 +151,7 @@ class Drain:
         """Flush, then end. Returns how many records are left in the journal, which keeps them if it can."""
         if self._task is None:
             return self._journal.backlog().records
+        self._compared = None  # what was lost without a word shall be found before the journal is empty
         await self.flush(deadline_s)
         task, self._task = self._task, None
         await end(task)
@@ -170,7 +172,7 @@ class Drain:
                 async with asyncio.timeout(LAST_SYNC_S):
                     await self._checkpointed.write_from([], {}, gone=gone)
                 self._forget(gone)
-            except (StoreError, TimeoutError) as error:
+            except Exception as error:
                 log.debug("checkpoints of %d files that are gone stay in the store: %s", len(gone), error)
 
     def _appended(self) -> None:
@@ -217,30 +219,35 @@ class Drain:
         if store is None or store.generation == self._compared:
             return
         generation = store.generation
-        async with asyncio.timeout(self._write_timeout_s):
-            checkpoint = await store.checkpoint(self._journal.files())
+        await self._rewind(store)
         self._gone += self._forgotten
         self._forgotten.clear()
+        self._compared = generation
+
+    async def _rewind(self, store: CheckpointedStore) -> int:
+        """Returns how many records are stored again."""
+        async with asyncio.timeout(self._write_timeout_s):
+            checkpoint = await store.checkpoint(self._journal.files())
         if lost := await self._journal.rewind(checkpoint):
             self._restored += lost
             log.error(
                 "the database has lost %d records that it had taken: they are stored again from the journal",
                 lost,
             )
-        self._compared = generation
+        return lost
 
     async def _let_go(self, deadline_s: float, *, at_the_end: bool = False) -> None:
-        """Of the journal what is stored for good. A store that can't make sure of it is asked again later."""
+        """Of the journal what is stored for good: what the store is sure of, and has indeed. Else it is asked later."""
         store, stored = self._checkpointed, self._journal.stored
         if store is None:
             self._journal.commit(stored)
         elif self._journal.may_go or at_the_end:
             try:
                 async with asyncio.timeout(deadline_s):
-                    sure = await store.sync()
+                    sure = await store.sync() and not await self._rewind(store)
                 if sure and store.generation == self._compared:
                     self._journal.commit(stored)
-            except (StoreError, TimeoutError) as error:
+            except Exception as error:
                 log.debug("the store can't make sure of what it has: %s", error or type(error).__name__)
 
     def _take_gone(self) -> list[str]:
@@ -266,21 +273,23 @@ class Drain:
 
     async def _write_one_by_one(self, batch: Batch) -> None:
         """Find the records that the store will never take, and leave only those out."""
-        stored = refused = 0
+        taken: list[Record] = []
+        refused = 0
         for record in batch.records:
             try:
                 async with asyncio.timeout(self._write_timeout_s):
                     await self._store.write([record])
-                stored += 1
+                taken.append(record)
             except RecordsRefused as error:
                 refused += 1
                 log.warning(
                     "a %s of %s was refused: %s", type(record).__name__, record.interception_id, error
                 )
         if self._checkpointed is not None:
+            # Together once more: a checkpoint must not move without the records before it.
             async with asyncio.timeout(self._write_timeout_s):
-                await self._checkpointed.write_from([], batch.ranges)
-        self._stored += stored
+                await self._checkpointed.write_from(taken, batch.ranges)
+        self._stored += len(taken)
         self._refused += refused
 
     async def _rest(self, seconds: float) -> None:

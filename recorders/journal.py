@@ -107,7 +107,7 @@ class Journal(Protocol):
     async def rewind(self, checkpoint: Checkpoint) -> int:
         """Give out again what it takes for stored behind the checkpoint. Returns how many records those are.
 
-        Files that the checkpoint doesn't name stay as they are. Not while a batch is on its way.
+        Not while a batch is on its way.
         """
         ...
 

@@ -2,7 +2,8 @@
 
     <directory>/lock              held while a worker starts, so that those who start at once take turns
     <directory>/<uuid>/lock       held as long as that worker lives; the operating system lets go when it dies
-    <directory>/<uuid>/*.journal  its segments, named by the time when they came into use
+    <directory>/<uuid>/*.journal  its segments, named by the time when they came into use; `.checkpointed` before the
+                                  ending tells them from those of versions that kept no checkpoints in the database
     <directory>/<uuid>/*.spare    a segment made ahead, without an entry yet
 
 The locks are `flock`'s: no process ID that another process may have by now, no age by which somebody is declared
@@ -24,6 +25,7 @@ import uuid_utils
 log = logging.getLogger("ai_gateway.recorders")
 
 SUFFIX: Final = ".journal"
+CHECKPOINTED: Final = ".checkpointed"
 SPARE_SUFFIX: Final = ".spare"
 LOCK: Final = "lock"
 

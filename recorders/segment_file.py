@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from recorders import segment
+from recorders.journal_folders import CHECKPOINTED
 
 PIECE_BYTES: Final = 1 << 20
 MANY: Final = 1 << 62
@@ -91,6 +92,11 @@ class SegmentFile:
     def limit(self) -> int:
         """The position behind its last entry."""
         return self.base + self.end
+
+    @property
+    def is_checkpointed(self) -> bool:
+        """A store that says nothing of it has nothing of it."""
+        return self.name.endswith(CHECKPOINTED)
 
     @property
     def is_empty(self) -> bool:

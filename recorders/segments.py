@@ -97,12 +97,13 @@ class Segments:
         return gone
 
     def behind(self, checkpoint: Checkpoint) -> list[SegmentFile]:
-        """The files of which more is stored than the checkpoint says; one that it doesn't name is not among them."""
-        return [
-            file
-            for file in self.files
-            if max(checkpoint.get(file.name, file.committed), segment.HEADER_BYTES) < file.committed
-        ]
+        """The files of which more is stored than the checkpoint says."""
+        return [file for file in self.files if self.stored_bytes(file, checkpoint) < file.committed]
+
+    def stored_bytes(self, file: SegmentFile, checkpoint: Checkpoint) -> int:
+        """What the checkpoint says of it. Of a file of a version that kept none, what the file says itself must do."""
+        unsaid = segment.HEADER_BYTES if file.is_checkpointed else file.committed
+        return max(checkpoint.get(file.name, unsaid), segment.HEADER_BYTES)
 
     def wait_again(self, file: SegmentFile, offset: int, entries: int) -> None:
         """From `offset` on, where so many entries begin that were stored."""

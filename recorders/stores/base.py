@@ -64,10 +64,7 @@ class CheckpointedStore(Store, Protocol):
         ...
 
     async def checkpoint(self, files: Collection[str]) -> Checkpoint:
-        """How far it has taken these files: 0 bytes of one that it has lost, nothing where it can't say.
-
-        Raises `StoreError`.
-        """
+        """How far it has taken these files, as far as it knows them. Raises `StoreError`."""
         ...
 
     async def sync(self) -> bool:

@@ -1,27 +1,19 @@
 """What the database keeps of the journals that feed it: how far each of their files is stored.
 
 A row is made by what begins at the beginning of its file, and then only moved on from where it is: so it never lies
-behind something that is missing, and never goes back. A file without a row is one of which nothing is stored, unless
-it is older than the table: then a program filled it that kept no rows, and what the journal itself says must do. The
-name of a file is a UUIDv7, and so begins with a time.
+behind something that is missing, and never goes back.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from recorders.stores.base import ByteRange, Checkpoint
-from recorders.stores.database import Database, Statement, read_time
-
-VERSION: Final = 7
-"""The migration that made the table."""
+from recorders.stores.database import Database, Statement
 
 FILES_A_STATEMENT: Final = 500
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGIN: Final = """
     INSERT INTO journal_checkpoints (stored_bytes, file) VALUES (?, ?)
     ON CONFLICT (file) DO UPDATE SET stored_bytes = excluded.stored_bytes
@@ -31,7 +23,6 @@ _MOVE: Final = """
     UPDATE journal_checkpoints SET stored_bytes = ? WHERE file = ? AND stored_bytes >= ? AND stored_bytes < ?
 """
 _FORGET: Final = "DELETE FROM journal_checkpoints WHERE file = ?"
-_TABLE_MADE: Final = "SELECT applied_at FROM schema_migrations WHERE version = ?"
 
 
 def checkpoint_moved(ranges: Mapping[str, ByteRange], gone: Collection[str]) -> Iterator[Statement]:
@@ -50,21 +41,9 @@ async def checkpoint_in(database: Database, files: Collection[str]) -> Checkpoin
         some = wanted[first : first + FILES_A_STATEMENT]
         rows = await database.fetch(_checkpoint_of(len(some)), *some)
         found |= {row["file"]: row["stored_bytes"] for row in rows}
-    if unknown := [file for file in wanted if file not in found]:
-        (row,) = await database.fetch(_TABLE_MADE, VERSION)
-        made = read_time(row["applied_at"])
-        found |= {file: 0 for file in unknown if _is_younger(file, made)}
     return found
 
 
 def _checkpoint_of(number: int) -> str:
     marks = ", ".join("?" * number)
     return f"SELECT file, stored_bytes FROM journal_checkpoints WHERE file IN ({marks})"  # noqa: S608
-
-
-def _is_younger(file: str, time: datetime) -> bool:
-    try:
-        milliseconds = uuid.UUID(file).int >> 80
-    except ValueError:
-        return False
-    return _EPOCH + timedelta(milliseconds=milliseconds) > time

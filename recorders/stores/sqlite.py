@@ -46,8 +46,8 @@ _T = TypeVar("_T")
 class SQLiteDatabase:
     """The database in the file `path`, which is created, for its owner alone, with the folders above it.
 
-    When the write-ahead log loses its name, the next who works with the database, or `check`, opens it again; what
-    was committed in that moment may be missing then, and `generation` has grown.
+    When the write-ahead log loses its name, the next who works with the database, or `check`, opens it again, and
+    `generation` has grown: where others had begun another log by then, what stood in the lost one alone is missing.
     """
 
     def __init__(
@@ -58,12 +58,10 @@ class SQLiteDatabase:
         migrations: Iterable[Migration] | None = None,
     ) -> None:
         self._path = Path(path)
-        self._busy_timeout_s = busy_timeout_s
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
-        self._files = SQLiteFiles(self._path)
+        self._files = SQLiteFiles(self._path, patience_s=busy_timeout_s)
         self._writer = SQLiteConnection(self._files, busy_timeout_s=busy_timeout_s, writes=True)
         self._reader = SQLiteConnection(self._files, busy_timeout_s=busy_timeout_s, writes=False)
-        self._opening_again = asyncio.Lock()
         self._lost: NameLost | None = None
         self._generation = 0
 
@@ -73,10 +71,9 @@ class SQLiteDatabase:
 
     async def open(self) -> None:
         """Migrate; after `close`, open again."""
-        self._opening_again = asyncio.Lock()  # it belongs to the event loop that waits for it first
         self._writer.open()
         self._reader.open()
-        await self._writer.run(self._migrate)
+        await self._run(self._writer, self._migrate)
 
     async def fetch(self, sql: str, *parameters: Value) -> list[Row]:
         def work(connection: sqlite3.Connection) -> list[Row]:
@@ -111,11 +108,7 @@ class SQLiteDatabase:
     async def sync(self) -> bool:
         """Move the log into the database's file. False while somebody reads what was there before."""
 
-        def work(connection: sqlite3.Connection) -> bool:
-            busy, in_log, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            return not busy and in_log == moved
-
-        return await self._run(self._writer, work)
+        return await self._run(self._writer, _sync)
 
     async def check(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._check)
@@ -134,21 +127,19 @@ class SQLiteDatabase:
         try:
             return await connection.run(work)
         except NameLost:
-            async with self._opening_again:
-                await self.check()
+            await self.check()
             return await connection.run(work)
 
     def _check(self) -> None:
         """Open again what has lost its name. In one go, for a caller that is cancelled must not leave it half done."""
         if self._is_in_place():
             return  # and nobody has to pause for it
-        with self._writer.unused(), self._reader.unused(), border(self._path):
+        with self._writer.unused(), self._reader.unused(), border(self._path), self._files.replacing():
             try:
                 self._files.check()
             except NameLost as lost:
                 self._tell(lost)
-                with self._files.spared(self._busy_timeout_s):
-                    self._disconnect()
+                self._disconnect_sparing()
                 self._files.forget(with_database=False)
                 self._generation += 1
             if self._lost is not None:
@@ -157,10 +148,18 @@ class SQLiteDatabase:
                 log.warning("%s: works again", self._path)
 
     def _is_in_place(self) -> bool:
-        with contextlib.suppress(NameLost), border(self._path):
+        try:
             self._files.check()
-            return self._lost is None
-        return False
+        except NameLost:
+            return False
+        return self._lost is None
+
+    def _disconnect_sparing(self) -> None:
+        """What stands in the lost log is saved where that can do no harm."""
+        with self._files.spared() as is_only_log:
+            if is_only_log:
+                self._writer.empty_log()
+            self._disconnect()
 
     def _tell(self, lost: NameLost) -> None:
         if self._lost is None or self._lost.moved != lost.moved:
@@ -175,28 +174,52 @@ class SQLiteDatabase:
         for connection in (self._reader, self._writer):
             connection.retire()
         with self._writer.unused(), self._reader.unused(), border(self._path):
-            sparing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
             try:
+                if self._files.are_held:
+                    self._close_as_it_is()
+            finally:
+                self._files.forget()
+                self._lost = None
+
+    def _close_as_it_is(self) -> None:
+        try:
+            with self._files.writing():
                 self._files.check()
-            except NameLost as lost:
-                self._tell(lost)
-                if not lost.moved:
-                    sparing = self._files.spared(self._busy_timeout_s)
-            with sparing:
                 self._disconnect()
-            self._files.forget()
-            self._lost = None
+        except NameLost as lost:
+            self._tell(lost)
+            if lost.moved:
+                self._disconnect()  # then SQLite leaves the log alone
+            else:
+                self._close_sparing()
+
+    def _close_sparing(self) -> None:
+        try:
+            with self._files.replacing():
+                self._disconnect_sparing()
+        except (StoreError, sqlite3.Error, OSError) as error:
+            self._reader.abandon()
+            self._writer.abandon()
+            log.warning("%s: what stood in its lost log alone is given up: %s", self._path, error)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """The write lock that the transaction takes first is the lock between processes."""
         with _Transaction(connection):
             connection.execute(CREATE_MIGRATIONS)
             applied = {version for (version,) in connection.execute(APPLIED)}
-            for migration in pending_migrations(applied, self._migrations, database=str(self._path)):
+            pending = pending_migrations(applied, self._migrations, database=str(self._path))
+            for migration in pending:
                 for statement in migration.statements:
                     connection.execute(statement)
                 now = time_value(datetime.now(UTC))
                 connection.execute(MARK_APPLIED, (migration.version, migration.name, now))
+        if pending:
+            _sync(connection)
+
+
+def _sync(connection: sqlite3.Connection) -> bool:
+    busy, in_log, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and in_log == moved
 
 
 class SQLiteStore(SqlStore):

@@ -30,6 +30,8 @@ _REFUSALS: Final = (
     UnicodeError,
 )
 _WAL_RETRY_S: Final = 0.02
+_ABANDONED: Final[list[sqlite3.Connection]] = []
+"""Connections that can't be closed without harm."""
 
 
 class SQLiteConnection:
@@ -51,9 +53,14 @@ class SQLiteConnection:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._thread is None:
+        thread = self._thread
+        if thread is None:
             raise StoreError(f"{self._files.path}: closed")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(thread, self._work, work)
+        except RuntimeError as error:  # it was retired just now
+            raise StoreError(f"{self._files.path}: closed") from error
+        return await running
 
     def retire(self) -> None:
         """Take no more work, and wait for what was taken. Blocks; retiring again does nothing."""
@@ -72,7 +79,7 @@ class SQLiteConnection:
         if self._connection is None:
             self._files.prepare()
             connection = sqlite3.connect(
-                self._files.path,
+                self._files.real,
                 timeout=self._busy_timeout_s,
                 isolation_level=None,
                 check_same_thread=False,  # `unused` sees to it that there is one at a time
@@ -95,16 +102,32 @@ class SQLiteConnection:
             self._connection.close()
             self._connection = None
 
+    def abandon(self) -> None:
+        """Never close it, also not at the end: it would write its log over what others have written."""
+        if self._connection is not None:
+            _ABANDONED.append(self._connection)
+            self._connection = None
+
+    def empty_log(self) -> None:
+        """Move all that is in the log into the database. Raises `StoreError` while others read what was before."""
+        if self._connection is not None:
+            busy, in_log, moved = self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            if busy or in_log != moved:
+                raise StoreError(f"{self._files.path}: others still use the log that was removed")
+
     def _work(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._in_use, border(self._files.path):
-            self._files.check()
-            result = work(self.connect())
-            if self._writes:
+            if not self._writes:
+                self._files.check()
+                return work(self.connect())
+            with self._files.writing():
+                self._files.check()
+                result = work(self.connect())
                 self._check_written()
-            return result
+                return result
 
     def _check_written(self) -> None:
-        """What went into a log without a name is in no database; whether to ask again, only the caller can know."""
+        """What went into a log without a name may be in no database; whether to ask again, only the caller can know."""
         try:
             self._files.check()
         except NameLost as lost:
@@ -132,7 +155,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, patience_s: float) -> b
         try:
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             return bool(mode == "wal")
-        except sqlite3.OperationalError:
-            if time.monotonic() >= deadline:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
             time.sleep(_WAL_RETRY_S)

@@ -2,6 +2,9 @@
 
 Who works with a database notices by himself. This is for one that nobody works with just then: what it was last told
 may be lost, and a load balancer should hear of it. Nothing is queried, so it says nothing about a server that is away.
+
+Every ten seconds it has what SQLite keeps in its log alone moved into the database: a user or a key that was made
+yesterday must not go with a log that is removed today.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from recorders.tasks import end
@@ -18,6 +22,8 @@ log = logging.getLogger("ai_gateway.recorders")
 Pause: TypeAlias = Callable[[float], Awaitable[None]]
 
 EVERY_S: Final = 1.0
+SYNC_EVERY: Final = 10
+"""Looks."""
 
 
 @runtime_checkable
@@ -28,6 +34,8 @@ class Watchable(Protocol):
     def generation(self) -> int: ...
 
     async def check(self) -> None: ...
+
+    async def sync(self) -> bool: ...
 
     def trouble(self) -> str | None: ...
 
@@ -69,13 +77,15 @@ class DatabaseWatch:
 
     async def _run(self) -> None:
         known = self.generations
-        while True:
+        for look in count(1):
             await self._pause(self._every_s)
             for one in self._watched:
                 try:
                     await one.check()
+                    if look % SYNC_EVERY == 0:
+                        await one.sync()
                 except Exception as error:
-                    log.debug("a database can't be opened again: %s", error)
+                    log.debug("a database is not as it should be: %s", error)
             if self.generations != known:
                 known = self.generations
                 self._opened_again()

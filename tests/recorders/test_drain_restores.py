@@ -233,6 +233,54 @@ async def test_a_record_that_is_refused_does_not_stop_the_checkpoint(tmp_path: P
         assert stored(store) == ["a", "b", "c"]
 
 
+async def test_what_is_lost_between_records_that_are_stored_one_by_one_is_stored_with_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    """The checkpoint moves over nothing that is missing."""
+    store = LosingStore()
+    async with rig(tmp_path, store) as one:
+        await one.record("first")
+        early = store.snapshot()
+
+        def lose() -> None:
+            store.before_write = nothing
+            store.lose(early)
+
+        def refuse() -> None:
+            store.before_write = lose
+            raise RecordsRefused("too long")
+
+        store.before_write = refuse
+        await one.record("a", "b", "c")
+        assert sorted(stored(store)) == ["a", "b", "c", "first"]
+
+
+async def test_an_orderly_end_finds_what_was_lost_without_a_word(tmp_path: Path) -> None:
+    """Before the journal goes, which alone still has it."""
+    store = LosingStore()
+    async with rig(tmp_path, store) as one:
+        await one.record("a")
+        early = store.snapshot()
+        await one.record("b", "c")
+        store.lose(early, unnoticed=True)
+        await one.record("d")
+    assert sorted(stored(store)) == ["a", "b", "c", "d"]
+    assert journals(tmp_path) == []
+
+
+async def test_a_finished_file_goes_only_when_nothing_was_lost_without_a_word(tmp_path: Path) -> None:
+    """A store may be sure of what it has and not know what it had."""
+    store = LosingStore()
+    async with rig(tmp_path, store) as one:
+        await one.record("a")
+        early = store.snapshot()
+        await one.record("b")
+        store.lose(early, unnoticed=True)
+        await one.record(*numbered(9))
+        assert sorted(stored(store)) == ["a", "b", *numbered(9)]
+        assert one.drain.stats.restored > 0
+
+
 async def test_checkpoints_that_cannot_be_forgotten_cost_nothing(tmp_path: Path) -> None:
     """A database that goes away at the end is no trouble then."""
     store = LosingStore()
@@ -264,8 +312,11 @@ def prompts(path: Path) -> list[str]:
     return [row[0] for row in rows]
 
 
-async def test_nothing_is_lost_when_the_log_is_removed_again_and_again(tmp_path: Path) -> None:
-    """Whatever stood in it alone comes out of the journal."""
+@pytest.mark.parametrize("others_begin_another", [True, False])
+async def test_nothing_is_lost_when_the_log_is_removed_again_and_again(
+    tmp_path: Path, others_begin_another: bool
+) -> None:
+    """What stood in it alone is moved into the database; where others have begun another, it is in the journal."""
     path = tmp_path / "gateway.db"
     store = SQLiteStore(path)
     await store.open()
@@ -275,10 +326,12 @@ async def test_nothing_is_lost_when_the_log_is_removed_again_and_again(tmp_path:
             await one.record(name)
             if n % 7 == 3:
                 remove_log(path)
+                if others_begin_another:
+                    run_sql(path, "SELECT 1 FROM sqlite_master")
         await store.check()
         one.drain.look_again()
         assert await one.drain.flush(DEADLINE_S)
-        assert one.drain.stats.restored > 0
+        assert (one.drain.stats.restored > 0) == others_begin_another
     await store.close()
 
     assert prompts(path) == numbered(60)
@@ -298,6 +351,7 @@ async def test_a_death_after_the_log_was_removed_costs_nothing(tmp_path: Path) -
     one.drain.start()
     await one.record(*numbered(30))
     remove_log(path)
+    run_sql(path, "SELECT 1 FROM sqlite_master")
     await journal.close()  # as a death leaves them: nothing is stored for good, and the log is nowhere
     await dead.close()
 

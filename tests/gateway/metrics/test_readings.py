@@ -36,6 +36,9 @@ class Reopened:
     async def check(self) -> None:
         """All is well."""
 
+    async def sync(self) -> bool:
+        return True
+
     def trouble(self) -> None:
         return None
 

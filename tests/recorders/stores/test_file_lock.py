@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from recorders.stores.file_lock import file_lock
+from recorders.stores.file_lock import SharedFileLock, file_lock
 
 
 def test_one_holds_it_until_the_block_ends(tmp_path: Path) -> None:
@@ -68,3 +70,66 @@ def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path: Pa
         file_lock(tmp_path / "nowhere" / "a.lock"),
     ):
         pass
+
+
+# -- shared, or alone -----------------------------------------------------------------------------------------------
+
+
+def shared_lock(path: Path) -> bool:
+    """Whether somebody gets his share now."""
+    lock = SharedFileLock(patience_s=0.0)
+    try:
+        with lock.shared(path):
+            return True
+    except TimeoutError:
+        return False
+    finally:
+        lock.close()
+
+
+def test_many_share_it_and_whoever_wants_it_alone_waits_for_them(tmp_path: Path) -> None:
+    """And nobody has a share while one has it alone."""
+    path = tmp_path / "lock"
+    lock = SharedFileLock(patience_s=0.0)
+    other = SharedFileLock(patience_s=0.0)
+    with lock.shared(path):
+        assert shared_lock(path)
+        with pytest.raises(TimeoutError, match="another process holds .*lock"), other.alone(path):
+            pass
+    with other.alone(path):
+        assert not shared_lock(path)
+    assert shared_lock(path)
+    lock.close()
+    other.close()
+    other.close()
+
+
+def test_what_goes_wrong_in_the_block_lets_go(tmp_path: Path) -> None:
+    """The same object can be used again."""
+    path = tmp_path / "lock"
+    lock = SharedFileLock(patience_s=0.0)
+    with pytest.raises(LookupError), lock.alone(path):
+        raise LookupError
+    assert shared_lock(path)
+    with lock.alone(path):
+        pass
+    lock.close()
+
+
+def test_without_such_locks_nobody_is_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system is taken for one that nobody shares; another trouble is told."""
+
+    def failing(number: int) -> Callable[..., None]:
+        def flock(*arguments: object) -> None:
+            raise OSError(number, "no")
+
+        return flock
+
+    lock = SharedFileLock(patience_s=0.0)
+    monkeypatch.setattr("fcntl.flock", failing(errno.EOPNOTSUPP))
+    with lock.alone(tmp_path / "lock"):
+        pass
+    monkeypatch.setattr("fcntl.flock", failing(errno.EIO))
+    with pytest.raises(OSError, match="no"), lock.shared(tmp_path / "lock"):
+        pass
+    lock.close()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from recorders.stores import sqlite_connection
 from recorders.stores.base import StoreError
 from recorders.stores.database import Statement
 from recorders.stores.migrations import Migration
 from recorders.stores.sqlite import SQLiteDatabase
-from tests.recorders.stores.other_process import lock_holders, run_sql
+from tests.recorders.stores.other_process import lock_holders, run_sql, slow_writer, sql_shell
 
 INSERT = "INSERT INTO things (id) VALUES (?)"
 SELECT = "SELECT id FROM things ORDER BY id"
@@ -105,7 +109,9 @@ async def test_a_link_to_a_file_that_is_not_there_yet_makes_it_for_its_owner_alo
     await database.open()
 
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "volume").iterdir()}
-    assert modes == {"things.db": 0o600, "things.db-wal": 0o600, "things.db-shm": 0o600}
+    assert modes == dict.fromkeys(
+        ["things.db", "things.db-wal", "things.db-shm", "things.db-log.lock"], 0o600
+    )
     await database.check()
     assert database.trouble() is None
     await database.close()
@@ -123,7 +129,7 @@ async def test_who_writes_notices_and_writes_where_others_find_it(
 
     await database.execute(INSERT, "second")
 
-    assert "second" in seen_by_others(path)
+    assert seen_by_others(path) == ["first", "second"]
     assert database.generation == 1
     assert database.trouble() is None
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -199,7 +205,7 @@ async def test_a_transaction_that_went_into_a_lost_log_is_an_error(
 
     with pytest.raises(StoreError, match="removed or replaced while it was open and written to"):
         await database.transaction(statements())
-    await database.transaction([Statement(INSERT, ("second",))])
+    await database.transaction([Statement(f"{INSERT} ON CONFLICT DO NOTHING", ("second",))])
 
     assert seen_by_others(path) == ["first", "second"]
 
@@ -223,6 +229,134 @@ async def test_two_databases_on_one_file_in_one_process_both_find_back(
     assert database.trouble() is None
     assert seen_by_others(path) == ["first", "second", "third"]
     await second.close()
+
+
+async def test_what_stood_in_the_lost_log_is_kept_as_long_as_nobody_has_begun_another(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """A key that was made last week, and never moved since, isn't gone because somebody tidied up."""
+    for n in range(50):
+        await database.execute(INSERT, f"{n:02}")
+    remove_log(path)
+
+    await database.check()
+
+    assert seen_by_others(path) == [*(f"{n:02}" for n in range(50)), "first"]
+
+
+async def test_without_its_log_an_index_is_not_used_again_whoever_has_it_open(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """It would find in a new log what stood in the old one."""
+    with sql_shell(path) as shell:
+        assert json.loads(shell.tell(SELECT)) == [["first"]]
+        log_of(path).unlink()
+
+        await database.check()
+        await database.execute(INSERT, "second")
+
+        assert await database.sync()
+        assert await ids(database) == ["first", "second"]
+    assert seen_by_others(path) == ["first", "second"]
+
+
+async def test_a_lost_log_that_others_still_read_is_not_given_up(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """A part of it may stand in the database already, which is whole only with the rest."""
+    with sql_shell(path) as shell:
+        for line in ("BEGIN", SELECT):
+            shell.tell(line)
+        await database.execute(INSERT, "second")
+        remove_log(path)
+
+        with pytest.raises(StoreError, match="others still use the log that was removed"):
+            await database.check()
+        assert database.trouble() == "the database's write-ahead log was removed or replaced"
+        shell.tell("COMMIT")
+        await database.check()
+
+        assert database.trouble() is None
+    assert seen_by_others(path) == ["first", "second"]
+
+
+async def test_nobody_changes_over_while_another_gateway_is_in_the_middle_of_writing(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """SQLite would write that one's log into the database afterwards, over what stands in the new one."""
+    with slow_writer(path) as other:
+        assert other.hear() == "begun"
+        remove_log(path)
+
+        with pytest.raises(StoreError, match=r"another process holds .*things\.db-log\.lock"):
+            await database.execute(INSERT, "second")
+        assert "removed or replaced while it was open and written to" in other.tell("go on")
+        await database.execute(INSERT, "second")
+
+        assert "second" in await ids(database)
+    assert "second" in seen_by_others(path)
+
+
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("-wal",)])
+async def test_a_log_that_was_moved_away_is_lost_for_all_in_the_process(
+    database: SQLiteDatabase, path: Path, suffixes: tuple[str, ...]
+) -> None:
+    """It has a name, only not the right one."""
+    second = SQLiteDatabase(path, migrations=[THINGS], busy_timeout_s=1.0)
+    await second.open()
+    assert await ids(second) == ["first"]
+    for suffix in suffixes:
+        move(path.with_name(path.name + suffix), path.with_name(f"parked{suffix}"))
+
+    with pytest.raises(StoreError):
+        await database.execute(INSERT, "second")
+    await second.execute(INSERT, "third")
+    await database.execute(INSERT, "second")
+
+    assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}
+    assert await ids(database) == ["first", "second", "third"]
+    await second.close()
+    assert seen_by_others(path) == ["first", "second", "third"]
+
+
+async def test_closing_ends_also_where_the_lost_log_cannot_be_spared(
+    database: SQLiteDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is left for it: then the connection is left alone, and others' log too."""
+    await database.sync()
+    await database.execute(INSERT, "second")
+    remove_log(path)
+    run_sql(path, "INSERT INTO things VALUES ('theirs')")
+
+    def none_left(*arguments: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("recorders.stores.sqlite_files.os.open", none_left)
+        await database.close()
+
+    assert seen_by_others(path) == ["first", "theirs"]
+    for abandoned in sqlite_connection._ABANDONED:
+        abandoned.close()
+    sqlite_connection._ABANDONED.clear()
+
+
+async def test_a_file_is_the_same_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is meant from where it was opened, also for the connection that is opened later."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    database = SQLiteDatabase("things.db", migrations=[THINGS])
+    await database.open()
+    monkeypatch.chdir("elsewhere")
+
+    await database.execute(INSERT, "first")
+    assert await ids(database) == ["first"]
+    await database.check()
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    await database.close()
 
 
 # -- the database itself is taken away ------------------------------------------------------------------------------
@@ -266,6 +400,20 @@ async def test_a_database_that_was_put_in_its_place_stays_as_it_is(
     await database.close()
 
     assert seen_by_others(path) == ["restored"]
+
+
+async def test_a_folder_that_is_replaced_is_a_database_that_was_moved(tmp_path: Path) -> None:
+    """Whatever the system calls it."""
+    path = tmp_path / "data" / "things.db"
+    database = SQLiteDatabase(path, migrations=[THINGS])
+    await database.open()
+    move(path.parent, tmp_path / "parked")
+    path.parent.touch()
+
+    with pytest.raises(StoreError, match="removed or replaced"):
+        await database.check()
+    assert database.trouble() == "the database's file was removed or replaced"
+    await database.close()
 
 
 async def test_a_file_that_was_never_opened_is_in_its_place(path: Path) -> None:

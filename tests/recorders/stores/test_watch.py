@@ -17,9 +17,14 @@ class Watched:
         self.looks = list(looks)
         self.generation = 0
         self.said: str | None = None
+        self.synced_with_left: list[int] = []
 
     async def check(self) -> None:
         self.looks.pop(0)(self)
+
+    async def sync(self) -> bool:
+        self.synced_with_left.append(len(self.looks))
+        return True
 
     def trouble(self) -> str | None:
         return self.said
@@ -88,6 +93,13 @@ async def test_it_looks_on_while_a_database_is_lost() -> None:
     with pytest.raises(StoreError):
         await watched.check()
     assert watch.trouble() == "the database's file was removed or replaced"
+
+
+async def test_every_ten_seconds_the_log_is_emptied() -> None:
+    """Also of what other programs have put there."""
+    watched = Watched(*[fine] * 25)
+    await watched_until_the_end(watched)
+    assert watched.synced_with_left == [15, 5]
 
 
 async def test_without_a_database_there_is_nothing_to_look_at() -> None:
