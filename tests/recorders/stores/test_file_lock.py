@@ -94,7 +94,7 @@ def test_many_share_it_and_whoever_wants_it_alone_waits_for_them(tmp_path: Path)
     other = SharedFileLock(patience_s=0.0)
     with lock.shared(path):
         assert shared_lock(path)
-        with pytest.raises(TimeoutError, match="another process holds .*lock"), other.alone(path):
+        with pytest.raises(TimeoutError, match=r"another process holds .*lock"), other.alone(path):
             pass
     with other.alone(path):
         assert not shared_lock(path)
