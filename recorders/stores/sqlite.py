@@ -107,7 +107,6 @@ class SQLiteDatabase:
 
     async def sync(self) -> bool:
         """Move the log into the database's file. False while somebody reads what was there before."""
-
         return await self._run(self._writer, _sync)
 
     async def check(self) -> None:
@@ -137,8 +136,7 @@ class SQLiteDatabase:
         with self._writer.unused(), self._reader.unused(), border(self._path), self._files.replacing():
             try:
                 self._files.check()
-            except NameLost as lost:
-                self._tell(lost)
+            except NameLost:
                 self._disconnect_sparing()
                 self._files.forget(with_database=False)
                 self._generation += 1
@@ -150,7 +148,8 @@ class SQLiteDatabase:
     def _is_in_place(self) -> bool:
         try:
             self._files.check()
-        except NameLost:
+        except NameLost as lost:
+            self._tell(lost)
             return False
         return self._lost is None
 
@@ -177,6 +176,10 @@ class SQLiteDatabase:
             try:
                 if self._files.are_held:
                     self._close_as_it_is()
+            except (StoreError, sqlite3.Error, OSError) as error:
+                self._reader.abandon()
+                self._writer.abandon()
+                log.warning("%s: what stood in its lost log alone is given up: %s", self._path, error)
             finally:
                 self._files.forget()
                 self._lost = None
@@ -191,16 +194,8 @@ class SQLiteDatabase:
             if lost.moved:
                 self._disconnect()  # then SQLite leaves the log alone
             else:
-                self._close_sparing()
-
-    def _close_sparing(self) -> None:
-        try:
-            with self._files.replacing():
-                self._disconnect_sparing()
-        except (StoreError, sqlite3.Error, OSError) as error:
-            self._reader.abandon()
-            self._writer.abandon()
-            log.warning("%s: what stood in its lost log alone is given up: %s", self._path, error)
+                with self._files.replacing():
+                    self._disconnect_sparing()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """The write lock that the transaction takes first is the lock between processes."""

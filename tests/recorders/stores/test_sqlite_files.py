@@ -290,6 +290,7 @@ async def test_nobody_changes_over_while_another_gateway_is_in_the_middle_of_wri
 
         with pytest.raises(StoreError, match=r"another process holds .*things\.db-log\.lock"):
             await database.execute(INSERT, "second")
+        assert database.trouble() == "the database's write-ahead log was removed or replaced"
         assert "removed or replaced while it was open and written to" in other.tell("go on")
         await database.execute(INSERT, "second")
 
