@@ -326,6 +326,7 @@ class DiskJournal:
             begin = partial(file.entries_from, self._segments.stored_bytes(file, checkpoint))
             offset, entries = await loop.run_in_executor(self._reading, begin)
             self._segments.wait_again(file, offset, entries)
+            self._stored_for_good = min(self._stored_for_good, file.base + offset)
             records += entries
         return records
 

@@ -55,22 +55,37 @@ class SharedFileLock:
 
     @contextmanager
     def _held(self, path: Path, how: int) -> Iterator[None]:
-        if self._descriptor is None:
-            self._descriptor = _open(path)
         deadline = time.monotonic() + self._patience_s
-        descriptor = self._descriptor
+        descriptor = self._opened(path)
         while not _is_ours_or_nobodys(descriptor, how):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"another process holds {path}")
             time.sleep(_RETRY_S)
+            descriptor = self._opened(path)
         try:
             yield
         finally:
             _is_ours_or_nobodys(descriptor, fcntl.LOCK_UN)
 
+    def _opened(self, path: Path) -> int:
+        """The file of that name: one that was removed is nobody's lock but ours."""
+        if self._descriptor is not None and not _leads_to(path, self._descriptor):
+            self.close()
+        if self._descriptor is None:
+            self._descriptor = _open(path)
+        return self._descriptor
+
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    try:
+        named = path.stat()
+    except OSError:
+        return False
+    return os.path.samestat(named, os.fstat(descriptor))
 
 
 def _is_ours_or_nobodys(descriptor: int, how: int) -> bool:

@@ -73,12 +73,14 @@ class SQLiteDatabase:
         """Migrate; after `close`, open again."""
         self._writer.open()
         self._reader.open()
-        await self._run(self._writer, self._migrate)
+        await self._run(self._writer, self._set_up)
 
     async def fetch(self, sql: str, *parameters: Value) -> list[Row]:
         def work(connection: sqlite3.Connection) -> list[Row]:
             return [dict(row) for row in connection.execute(sql, parameters)]
 
+        if not self._reader.is_connected:
+            await self._run(self._writer, self._connect_reader)
         return await self._run(self._reader, work)
 
     async def execute(self, sql: str, *parameters: Value) -> int:
@@ -131,8 +133,15 @@ class SQLiteDatabase:
 
     def _check(self) -> None:
         """Open again what has lost its name. In one go, for a caller that is cancelled must not leave it half done."""
-        if self._is_in_place():
-            return  # and nobody has to pause for it
+        try:
+            self._files.check()
+        except NameLost as lost:
+            self._tell(lost)
+            if lost.moved:
+                raise
+        else:
+            if self._lost is None:
+                return  # and nobody has to pause for it
         with self._writer.unused(), self._reader.unused(), border(self._path), self._files.replacing():
             try:
                 self._files.check()
@@ -142,22 +151,17 @@ class SQLiteDatabase:
                 self._generation += 1
             if self._lost is not None:
                 self._migrate(self._writer.connect())
+                self._reader.connect()
                 self._lost = None
                 log.warning("%s: works again", self._path)
-
-    def _is_in_place(self) -> bool:
-        try:
-            self._files.check()
-        except NameLost as lost:
-            self._tell(lost)
-            return False
-        return self._lost is None
 
     def _disconnect_sparing(self) -> None:
         """What stands in the lost log is saved where that can do no harm."""
         with self._files.spared() as is_only_log:
             if is_only_log:
                 self._writer.empty_log()
+            else:
+                log.warning("%s: what stood in the lost log alone is given up", self._path)
             self._disconnect()
 
     def _tell(self, lost: NameLost) -> None:
@@ -179,7 +183,7 @@ class SQLiteDatabase:
             except (StoreError, sqlite3.Error, OSError) as error:
                 self._reader.abandon()
                 self._writer.abandon()
-                log.warning("%s: what stood in its lost log alone is given up: %s", self._path, error)
+                log.warning("%s: what stood in the lost log alone is given up: %s", self._path, error)
             finally:
                 self._files.forget()
                 self._lost = None
@@ -196,6 +200,15 @@ class SQLiteDatabase:
             else:
                 with self._files.replacing():
                     self._disconnect_sparing()
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        self._migrate(connection)
+        self._connect_reader(connection)
+
+    def _connect_reader(self, connection: sqlite3.Connection) -> None:
+        """Beside the writer, so that they have the same log; not by a thread of its own."""
+        with self._reader.unused():
+            self._reader.connect()
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """The write lock that the transaction takes first is the lock between processes."""

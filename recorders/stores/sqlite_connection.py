@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import sqlite3
 import threading
 import time
@@ -30,8 +31,6 @@ _REFUSALS: Final = (
     UnicodeError,
 )
 _WAL_RETRY_S: Final = 0.02
-_ABANDONED: Final[list[sqlite3.Connection]] = []
-"""Connections that can't be closed without harm."""
 
 
 class SQLiteConnection:
@@ -47,7 +46,7 @@ class SQLiteConnection:
         self.open()
 
     def open(self) -> None:
-        """Be ready, at first and after `close`; the file is opened by the first work."""
+        """Be ready, at first and after `retire`. Who writes opens the file with the first work."""
         if self._thread is None:
             name = "sqlite-writer" if self._writes else "sqlite-reader"
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
@@ -74,8 +73,12 @@ class SQLiteConnection:
         with self._in_use:
             yield
 
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
     def connect(self) -> sqlite3.Connection:
-        """Connect at first use, and again after a failure to do so."""
+        """Connect at first use, and again after a failure to do so. In a block of `SQLiteFiles` that allows it."""
         if self._connection is None:
             self._files.prepare()
             connection = sqlite3.connect(
@@ -105,7 +108,7 @@ class SQLiteConnection:
     def abandon(self) -> None:
         """Never close it, also not at the end: it would write its log over what others have written."""
         if self._connection is not None:
-            _ABANDONED.append(self._connection)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
             self._connection = None
 
     def empty_log(self) -> None:
@@ -119,17 +122,26 @@ class SQLiteConnection:
         with self._in_use, border(self._files.path):
             if not self._writes:
                 self._files.check()
-                return work(self.connect())
+                return work(self._connected())
+            self._files.check_place()
+            if self._connection is None:
+                with self._files.opening():
+                    self.connect()
             with self._files.writing():
                 self._files.check()
-                result = work(self.connect())
+                result = work(self._connected())
                 self._check_written()
                 return result
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise NameLost(self._files.path, moved=False)  # and could not be opened again
+        return self._connection
 
     def _check_written(self) -> None:
         """What went into a log without a name may be in no database; whether to ask again, only the caller can know."""
         try:
-            self._files.check()
+            self._files.check_written()
         except NameLost as lost:
             raise StoreError(f"{lost} and written to") from lost
 

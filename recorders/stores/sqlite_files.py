@@ -10,11 +10,15 @@ A name can be lost all the same: `rm`, a backup moved into place, another librar
 is remembered by device and inode, which nobody else gets as long as it is open; a name that leads elsewhere is lost.
 A lost log and a new one are two truths about one database, and whoever writes both into it destroys it. So:
 
-- Who writes shares a lock (`writing`) that he who opens anew has alone (`replacing`): of all gateways and commands,
-  none is in the middle of something when another one changes over.
+- Who writes shares a lock (`writing`) that he who begins a log has alone (`opening`, `replacing`): of all gateways and
+  commands, none is in the middle of something when another one changes over. Where others have the database open and
+  there is no log, it was lost, and who opens it first waits until they have begun another.
 - A lost log goes into the database as long as nobody can have begun a new one, and else never (`spared`).
 - An index whose log is lost goes too, and a process that has either open gets no new one: SQLite would use the index
   of the one with the other.
+
+Programs that aren't ours keep none of this: one that begins a new log, in the moment after the old one was removed and
+while a gateway writes, may cost the database.
 """
 
 from __future__ import annotations
@@ -81,8 +85,13 @@ class SQLiteFiles:
         self._real = ""
         self._held: dict[str, _Identity] = {}
         """By path: what SQLite has open. Replaced and never changed."""
-        self._lost: set[_Identity] = set()
-        """Log and index that were given up, and that others in this process may still have open."""
+        self._lost: set[tuple[int, _Identity]] = set()
+        """Descriptors of others in this process that had log and index open when they were given up."""
+        self._written_ns = 0
+        """When the database was last written to, as it was seen after something of ours."""
+        self._log_before: _Identity | None = None
+        self._may_begin = False
+        """Whether a connection may begin a new log."""
         self._turns = SharedFileLock(patience_s)
         self._descriptor: int | None = None
         """Of the database, while it is to be opened again."""
@@ -100,6 +109,7 @@ class SQLiteFiles:
         """
         self._create()
         self._refuse_lost()
+        self._log_before = _identity(self._real + LOG)
 
     @property
     def are_held(self) -> bool:
@@ -112,7 +122,8 @@ class SQLiteFiles:
         found = {name: identity for name in names if (identity := _identity(name)) is not None}
         self.check()
         self._refuse_lost()
-        if len(found) < len(names):
+        is_begun = with_log and found.get(self._real + LOG) != self._log_before
+        if len(found) < len(names) or (is_begun and not self._may_begin):
             raise NameLost(self.path, moved=self._real not in found)
         self._held = self._held | found
         self._lost.clear()
@@ -124,14 +135,45 @@ class SQLiteFiles:
             if _identity(name) != identity:
                 raise NameLost(self.path, moved=_identity(self._real) != held[self._real])
 
+    def check_written(self) -> None:
+        """`check` after something was written, while nobody of ours begins another log."""
+        with contextlib.suppress(OSError):
+            self._written_ns = os.stat(self._real).st_mtime_ns
+        self.check()
+
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """A block in which nobody else opens the database anew. Raises `OSError`."""
         self._create()
         return self._turns.shared(Path(self._real + LOCK))
 
-    def replacing(self) -> contextlib.AbstractContextManager[None]:
-        """A block in which nobody else writes, or opens the database anew. Raises `OSError`."""
-        return self._turns.alone(Path(self._real + LOCK))
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """A block to connect in for the first time. Raises `OSError`, and `StoreError` after a log that is lost."""
+        self._create()
+        deadline = time.monotonic() + self._patience_s
+        while _identity(self._real + LOG) is None:
+            with self.replacing():
+                if not (others := self._sharers()):
+                    yield
+                    return
+            if time.monotonic() >= deadline:
+                raise StoreError(
+                    f"{self.path}: its write-ahead log was removed while others had it open: end them, or wait until "
+                    f"they have begun another (process {', '.join(map(str, sorted(others)))})"
+                )
+            time.sleep(_RETRY_S)
+        with self.writing():
+            yield
+
+    @contextlib.contextmanager
+    def replacing(self) -> Iterator[None]:
+        """A block in which nobody else writes, and a connection may begin a log. Raises `OSError`."""
+        with self._turns.alone(Path(self._real + LOCK)):
+            self._may_begin = True
+            try:
+                yield
+            finally:
+                self._may_begin = False
 
     @contextlib.contextmanager
     def spared(self) -> Iterator[bool]:
@@ -143,7 +185,7 @@ class SQLiteFiles:
         belongs to a descriptor and not to a process. Raises `NameLost` when the database itself is lost, which SQLite
         spares by itself, and `StoreError` where there are no such locks.
         """
-        self._check_place()
+        self.check_place()
         if sys.platform != "linux":
             raise StoreError(f"{self.path}: it can't be opened again on this system: restart the gateway")
         if self._descriptor is None:
@@ -151,7 +193,7 @@ class SQLiteFiles:
         try:
             self._lock(self._descriptor, fcntl.F_RDLCK, _SHARED)
             self._lock(self._descriptor, fcntl.F_WRLCK, _PENDING)
-            yield _identity(self._real + LOG) is None and self._has_locks()
+            yield _identity(self._real + LOG) is None and self._is_only_log()
             if _identity(self._real + INDEX) == self._held.get(self._real + INDEX):
                 os.unlink(self._real + INDEX)
         except BaseException:
@@ -169,7 +211,8 @@ class SQLiteFiles:
             self._turns.close()
             self._close_descriptor()
         else:
-            self._lost |= {identity for name, identity in self._held.items() if name != self._real}
+            given_up = {identity for name, identity in self._held.items() if name != self._real}
+            self._lost = {(number, found) for number, found in _open_files() if found in given_up}
             self._held = {self._real: self._held[self._real]}
 
     def _create(self) -> None:
@@ -186,8 +229,10 @@ class SQLiteFiles:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _check_place(self) -> None:
-        if _identity(self._real) != self._held.get(self._real):
+    def check_place(self) -> None:
+        """Raises `NameLost` when the database itself, which is held, has lost its name."""
+        held = self._held.get(self._real)
+        if held is not None and _identity(self._real) != held:
             raise NameLost(self.path, moved=True)
 
     def _lock(self, descriptor: int, kind: int, what: tuple[int, int]) -> None:
@@ -203,37 +248,44 @@ class SQLiteFiles:
                     raise TimeoutError("another process keeps the database to itself") from None
                 time.sleep(_RETRY_S)
 
-    def _has_locks(self) -> bool:
-        """Whether this process has kept its lock on the database since it was opened, as far as the system says.
+    def _is_only_log(self) -> bool:
+        """Whether nobody can have begun a log since ours was lost, as far as the system tells.
 
-        If it has, each program that has opened the database since is known by the log that it had to leave.
+        Whoever has the database open keeps others from deleting their logs, so a log that isn't there was never begun,
+        or was removed as ours was: then the database has been written to since the loss, and not by us.
         """
-        inode = self._held[self._real][1]
+        lost = self._held.get(self._real + LOG)
+        changed_ns = [os.fstat(number).st_ctime_ns for number, found in _open_files() if found == lost]
+        if not changed_ns or os.getpid() not in self._sharers():
+            return False
+        written_ns = os.stat(self._real).st_mtime_ns
+        return written_ns < max(changed_ns) or written_ns == self._written_ns
+
+    def _sharers(self) -> set[int]:
+        """The processes that have the database open and have read it, as far as the system tells."""
+        identity = _identity(self._real)
         try:
             lines = [line.split() for line in _LOCKS.read_text("ascii", "replace").splitlines()]
-        except OSError:
-            return False
-        wanted = (str(os.getpid()), str(inode), str(_SHARED[0]))
-        return any(
-            (words[4], words[5].rpartition(":")[2], words[6]) == wanted and words[1] == "POSIX"
+        except OSError:  # not every system has this file
+            return set()
+        wanted = ["POSIX", str(identity[1] if identity else None), str(_SHARED[0])]
+        return {
+            int(words[4])
             for words in lines
-            if len(words) == 8
-        )
+            if len(words) == 8 and [words[1], words[5].rpartition(":")[2], words[6]] == wanted
+        }
 
     def _refuse_lost(self) -> None:
         """SQLite shares one index among all connections of a process: a new one would get a lost one too."""
-        try:
-            descriptors = os.listdir(_DESCRIPTORS)
-        except OSError:  # not every system has this folder
-            return
-        links = {_link(f"{_DESCRIPTORS}/{descriptor}") for descriptor in descriptors}
+        links = {_link(f"{_DESCRIPTORS}/{number}") for number in _descriptors()}
         # Of a database that has lost its own name log and index are another matter.
         nameless = self._real + _DELETED not in links and any(
             self._real + suffix + _DELETED in links for suffix in (LOG, INDEX)
         )
-        # Once it is closed, the inode of a lost file may be a new one's.
-        lost = self._lost - {_identity(self._real + suffix) for suffix in (LOG, INDEX)}
-        if nameless or (lost and any(_is_open(int(number), lost) for number in descriptors)):
+        # Once it is closed, descriptor and inode of a lost file may be a new one's.
+        named = {_identity(self._real + suffix) for suffix in (LOG, INDEX)}
+        lost = {(number, identity) for number, identity in self._lost if identity not in named}
+        if nameless or (lost and not lost.isdisjoint(_open_files())):
             raise NameLost(self.path, moved=False)
 
 
@@ -246,12 +298,19 @@ def _identity(name: str) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _is_open(descriptor: int, identities: set[_Identity]) -> bool:
+def _descriptors() -> list[int]:
     try:
-        found = os.fstat(descriptor)
-    except OSError:  # closed by now
-        return False
-    return (found.st_dev, found.st_ino) in identities
+        return [int(number) for number in os.listdir(_DESCRIPTORS)]
+    except OSError:  # not every system has this folder
+        return []
+
+
+def _open_files() -> Iterator[tuple[int, _Identity]]:
+    """Of this process: each descriptor, and what it is open on."""
+    for number in _descriptors():
+        with contextlib.suppress(OSError):  # closed by now
+            found = os.fstat(number)
+            yield number, (found.st_dev, found.st_ino)
 
 
 def _link(path: str) -> str:

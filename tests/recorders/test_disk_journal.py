@@ -732,6 +732,18 @@ async def test_files_are_kept_until_they_are_stored_for_good_but_not_without_end
     assert files(tmp_path) == []
 
 
+async def test_what_was_stored_again_is_not_stored_for_good_by_that(tmp_path: Path) -> None:
+    """It was once, and the store has lost it since."""
+    async with opened(tmp_path) as journal:
+        for record in many(10):
+            journal.append(record)
+        await store_all(journal)
+        journal.commit(journal.stored)
+        await journal.rewind(dict.fromkeys(journal.files(), 0))
+        await store_all(journal)
+    assert len(files(tmp_path)) == 1
+
+
 async def test_what_waits_again_stays_for_the_next_worker_also_if_it_was_stored_for_good(
     tmp_path: Path,
 ) -> None:

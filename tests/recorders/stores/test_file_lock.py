@@ -104,6 +104,22 @@ def test_many_share_it_and_whoever_wants_it_alone_waits_for_them(tmp_path: Path)
     other.close()
 
 
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
+    """Or who came before and who comes after would each have one alone."""
+    path = tmp_path / "lock"
+    lock, other = SharedFileLock(patience_s=0.0), SharedFileLock(patience_s=0.0)
+    for each in (lock, other):
+        with each.shared(path):
+            pass
+    path.unlink()
+    with other.alone(path), pytest.raises(TimeoutError), lock.shared(path):
+        pass
+    with lock.shared(path):
+        assert path.exists()
+    lock.close()
+    other.close()
+
+
 def test_what_goes_wrong_in_the_block_lets_go(tmp_path: Path) -> None:
     """The same object can be used again."""
     path = tmp_path / "lock"

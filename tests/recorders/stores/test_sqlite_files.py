@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recorders.stores import sqlite_connection
 from recorders.stores.base import StoreError
 from recorders.stores.database import Statement
 from recorders.stores.migrations import Migration
@@ -298,6 +300,57 @@ async def test_nobody_changes_over_while_another_gateway_is_in_the_middle_of_wri
     assert "second" in seen_by_others(path)
 
 
+async def test_nobody_begins_a_log_while_a_gateway_is_in_the_middle_of_writing_another(path: Path) -> None:
+    """Whoever opens the database for the first time waits for it as well."""
+    first = SQLiteDatabase(path, migrations=[THINGS], busy_timeout_s=0.1)
+    await first.open()
+    await first.close()
+    with slow_writer(path) as other:
+        assert other.hear() == "begun"
+        remove_log(path)
+
+        with pytest.raises(StoreError, match=r"another process holds .*things\.db-log\.lock"):
+            await first.open()
+        assert not is_there(log_of(path))
+        assert "removed or replaced while it was open and written to" in other.tell("go on")
+    await first.open()
+
+    assert len(await ids(first)) == 3000
+    await first.close()
+    assert len(seen_by_others(path)) == 3000
+
+
+async def test_who_opens_after_a_log_was_lost_waits_until_the_others_have_begun_another(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """Two begun apart would be two truths; the message says for whom it waits."""
+    second = SQLiteDatabase(path, migrations=[THINGS], busy_timeout_s=0.1)
+    remove_log(path)
+
+    with pytest.raises(StoreError, match=rf"log was removed while others had it open.*process {os.getpid()}"):
+        await second.open()
+    await database.check()
+    await second.open()
+
+    assert await ids(second) == ["first"]
+    await second.close()
+
+
+async def test_a_lost_log_is_not_saved_over_what_a_program_wrote_that_is_gone_with_its_own(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """There is no log then either, but the database is younger than the loss."""
+    await database.sync()
+    await database.execute(INSERT, "second")
+    remove_log(path)
+    run_sql(path, "INSERT INTO things VALUES ('theirs')", "PRAGMA wal_checkpoint(TRUNCATE)")
+    remove_log(path)
+
+    await database.check()
+
+    assert seen_by_others(path) == ["first", "theirs"]
+
+
 @pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("-wal",)])
 async def test_a_log_that_was_moved_away_is_lost_for_all_in_the_process(
     database: SQLiteDatabase, path: Path, suffixes: tuple[str, ...]
@@ -335,11 +388,41 @@ async def test_closing_ends_also_where_the_lost_log_cannot_be_spared(
     with monkeypatch.context() as patched:
         patched.setattr("recorders.stores.sqlite_files.os.open", none_left)
         await database.close()
+    gc.collect()
 
     assert seen_by_others(path) == ["first", "theirs"]
-    for abandoned in sqlite_connection._ABANDONED:
-        abandoned.close()
-    sqlite_connection._ABANDONED.clear()
+
+
+def test_what_could_not_be_closed_stays_so_to_the_end_of_the_process(path: Path) -> None:
+    """Python frees what is left of a process, and SQLite closes what is freed."""
+    program = f"""
+import asyncio, os
+from recorders.stores import sqlite_files
+from recorders.stores.migrations import Migration
+from recorders.stores.sqlite import SQLiteDatabase
+from tests.recorders.stores.other_process import run_sql
+
+def none_left(*arguments):
+    raise OSError(24, "Too many open files")
+
+async def main():
+    path = sqlite_files.Path({str(path)!r})
+    database = SQLiteDatabase(path, migrations=[Migration(1, "things", ({THINGS.statements[0]!r},))])
+    await database.open()
+    for n in range(50):
+        await database.execute({INSERT!r}, f"{{n:02}}" * 1000)
+    for suffix in ("-wal", "-shm"):
+        os.unlink(f"{{path}}{{suffix}}")
+    run_sql(path, *(f"INSERT INTO things VALUES ('b{{n:02}}')" for n in range(50)), "PRAGMA wal_checkpoint(TRUNCATE)")
+    opened, os.open = os.open, none_left
+    await database.close()
+    os.open = opened
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=Path(__file__).parents[3])
+
+    assert seen_by_others(path) == [f"b{n:02}" for n in range(50)]
 
 
 async def test_a_file_is_the_same_wherever_the_process_goes(
