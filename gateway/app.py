@@ -156,6 +156,7 @@ class Gateway:
         self.database_watch = DatabaseWatch(
             [part for part in (self.database, store_of_host) if isinstance(part, Watchable)],
             opened_again=self.drain.look_again,
+            look=self.journal.refusal,
         )
         self._authenticator = authenticator or authenticator_from(
             options, transport=transport, database=self.database

@@ -184,6 +184,8 @@ class DiskJournal:
             if file.is_empty or (not file.waiting_bytes and file.limit <= self._stored_for_good):
                 self._delete(file)
             else:
+                if file.waiting_bytes and file.is_removed:
+                    log.error("what waited in a file of the journal that was removed is lost: %s", file.path)
                 file.close()
         self._folder.release()
 
@@ -195,7 +197,7 @@ class DiskJournal:
             raise OSError(errno.EBADF, "the journal is not open", str(self._directory))
         data = segment.entry(codec.encode(record))
         starts = isinstance(record, InterceptionStart)
-        if starts and self._segments.current.is_removed:
+        if starts and self._is_removed:
             self._roll()
         self._admit(len(data), starts=starts)
         if self._segments.current.spoilt or self._fills(len(data)):
@@ -229,8 +231,10 @@ class DiskJournal:
     def _roll(self) -> None:
         """Go on in the spare file and have another one made. A spare that isn't ready yet is not waited for."""
         if self._folder.is_removed:
-            log.error("the journal's folder was removed and is made again: %s", self._folder.path)
             self._folder.make_again()
+            log.error("the journal's folder was removed and is made again: %s", self._folder.path)
+        elif self._segments.files and self._segments.current.is_removed:
+            log.error("a file of the journal was removed: %s", self._segments.current.path)
         # Named now, for the names are the order in which the next worker reads.
         path = self._folder.path / f"{uuid_utils.uuid7()}{CHECKPOINTED}{SUFFIX}"
         file = self._take_spare()
@@ -242,6 +246,10 @@ class DiskJournal:
         if self._segments.files:
             self._durability.later(self._segments.current.trim)
         self._segments.add(file)
+
+    @property
+    def _is_removed(self) -> bool:
+        return self._segments.current.is_removed or self._folder.is_removed
 
     def _take_spare(self) -> SegmentFile | None:
         """Another is made in its place, also where it is of no use any more: its making failed, or it was removed."""
@@ -352,7 +360,7 @@ class DiskJournal:
         if not self._usable:
             return "the journal is not open"
         try:
-            if self._segments.current.is_removed:
+            if self._is_removed:
                 self._roll()
             self._admit(USUAL_START_BYTES, starts=True)
         except JournalFull as error:

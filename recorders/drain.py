@@ -28,7 +28,8 @@ from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
 
-LAST_SYNC_S: Final = 2.0
+LAST_SYNC_S: Final = 1.0
+AGAIN_S: Final = 0.05
 MAX_FORGOTTEN: Final = 64
 
 Pause: TypeAlias = Callable[[asyncio.Event, float], Awaitable[None]]
@@ -162,8 +163,9 @@ class Drain:
         return left
 
     def look_again(self) -> None:
-        """Compare with the store, should it have been opened again, also when nothing is appended."""
+        """Go on at once, and compare with the store, should it have been opened again."""
         self._appended()
+        self._hurry.set()
 
     async def forget_gone(self) -> None:
         """Once the journal is closed: the store need not remember the files that have gone with that."""
@@ -244,7 +246,10 @@ class Drain:
         elif self._journal.may_go or at_the_end:
             try:
                 async with asyncio.timeout(deadline_s):
-                    sure = await store.sync() and not await self._rewind(store)
+                    # Another worker may be at it, and end too.
+                    while not (sure := await store.sync()) and at_the_end:  # noqa: ASYNC110
+                        await asyncio.sleep(AGAIN_S)
+                    sure = sure and not await self._rewind(store)
                 if sure and store.generation == self._compared:
                     self._journal.commit(stored)
             except Exception as error:

@@ -22,6 +22,8 @@ from typing import Final
 
 import uuid_utils
 
+from recorders.stores.file_lock import leads_to
+
 log = logging.getLogger("ai_gateway.recorders")
 
 SUFFIX: Final = ".journal"
@@ -56,8 +58,8 @@ class WorkerFolder:
 
     @property
     def is_removed(self) -> bool:
-        """Somebody took it away, with the lock that says that it is ours."""
-        return os.fstat(self._lock).st_nlink == 0
+        """Somebody took it away, or the lock in it that says that it is ours."""
+        return not leads_to(self.path / LOCK, self._lock)
 
     def make_again(self) -> None:
         """After somebody took it away. Raises `OSError`, also when a worker that is just starting came before us."""

@@ -17,7 +17,7 @@ import msgspec
 
 from recorders import codec
 from recorders.records import Record
-from recorders.segment_file import SegmentFile
+from recorders.segment_file import SegmentFile, ShorterThanWritten, Walk
 
 log = logging.getLogger("ai_gateway.recorders")
 
@@ -54,12 +54,13 @@ class JournalReader:
         for file, start, end in spans:
             left = max_records - found.entries
             walk = file.walk(start, end, max_entries=left, piece_bytes=max(max_bytes, 1))
-            payloads = next(iter(walk), [])
+            payloads = _first_of(walk)
             max_bytes -= walk.offset - start
             found.entries += len(payloads)
             found.position = file.base + walk.offset
             self._decode(payloads, found)
-            if walk.torn:
+            if walk.torn or (not payloads and start < end):
+                file.spoilt = True
                 found.position = file.base + end
                 self._tell_damage(file, walk.offset, found.position)
             elif walk.offset < end or found.entries >= max_records or max_bytes <= 0:
@@ -92,6 +93,14 @@ class JournalReader:
             return False
         self._told_until = position
         return True
+
+
+def _first_of(walk: Walk) -> list[bytes]:
+    """None where somebody has cut the file."""
+    try:
+        return next(iter(walk), [])
+    except ShorterThanWritten:
+        return []
 
 
 def _append_private(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from recorders import segment
 from recorders.journal_folders import CHECKPOINTED
+from recorders.stores.file_lock import leads_to
 
 PIECE_BYTES: Final = 1 << 20
 MANY: Final = 1 << 62
@@ -27,6 +28,10 @@ _NO_ALLOCATION: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 class NotAJournal(OSError):
     """The file doesn't begin as a journal does."""
+
+
+class ShorterThanWritten(OSError):
+    """Somebody has cut the file."""
 
 
 @dataclass(slots=True)
@@ -85,8 +90,8 @@ class SegmentFile:
 
     @property
     def is_removed(self) -> bool:
-        """Somebody took its name away: what is written to it dies with this process."""
-        return os.fstat(self.descriptor).st_nlink == 0
+        """Somebody took its name away: what is written to it dies with this process, or is not found by the next."""
+        return not leads_to(self.path, self.descriptor)
 
     @property
     def limit(self) -> int:
@@ -128,9 +133,12 @@ class SegmentFile:
 
     def entries_from(self, offset: int) -> tuple[int, int]:
         """Where an entry begins that is to come again, and how many then do: at `offset`, else at the first."""
-        if not self._begins_at(offset, self.end):
-            offset = segment.HEADER_BYTES
-        return offset, sum(len(payloads) for payloads in self.walk(offset, self.committed))
+        try:
+            if not self._begins_at(offset, self.end):
+                offset = segment.HEADER_BYTES
+            return offset, sum(len(payloads) for payloads in self.walk(offset, self.committed))
+        except ShorterThanWritten:
+            return self.committed, 0  # what isn't there can't come again
 
     def acknowledge(self) -> None:
         """A store has said yes to what is stored; 0 says that it has begun with nothing."""
@@ -230,7 +238,9 @@ class Walk:
     def _read(self, size: int) -> bytes:
         piece = os.pread(self._file.descriptor, size, self.offset)
         if len(piece) < size:
-            raise OSError(errno.EIO, "is shorter than what was written to it", str(self._file.path))
+            raise ShorterThanWritten(
+                errno.EIO, "is shorter than what was written to it", str(self._file.path)
+            )
         return piece
 
 

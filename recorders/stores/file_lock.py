@@ -36,17 +36,16 @@ class SharedFileLock:
     no such locks is taken for one that nobody shares.
     """
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
+    def __init__(self) -> None:
         self._descriptor: int | None = None
 
-    def shared(self, path: Path) -> AbstractContextManager[None]:
+    def shared(self, path: Path, patience_s: float) -> AbstractContextManager[None]:
         """For a block, beside others who share it. Raises `OSError`."""
-        return self._held(path, fcntl.LOCK_SH)
+        return self._held(path, fcntl.LOCK_SH, patience_s)
 
-    def alone(self, path: Path) -> AbstractContextManager[None]:
+    def alone(self, path: Path, patience_s: float) -> AbstractContextManager[None]:
         """For a block, beside nobody. Raises `OSError`."""
-        return self._held(path, fcntl.LOCK_EX)
+        return self._held(path, fcntl.LOCK_EX, patience_s)
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -54,8 +53,8 @@ class SharedFileLock:
             self._descriptor = None
 
     @contextmanager
-    def _held(self, path: Path, how: int) -> Iterator[None]:
-        deadline = time.monotonic() + self._patience_s
+    def _held(self, path: Path, how: int, patience_s: float) -> Iterator[None]:
+        deadline = time.monotonic() + patience_s
         descriptor = self._opened(path)
         while not _is_ours_or_nobodys(descriptor, how):
             if time.monotonic() >= deadline:
@@ -69,7 +68,7 @@ class SharedFileLock:
 
     def _opened(self, path: Path) -> int:
         """The file of that name: one that was removed is nobody's lock but ours."""
-        if self._descriptor is not None and not _leads_to(path, self._descriptor):
+        if self._descriptor is not None and not leads_to(path, self._descriptor):
             self.close()
         if self._descriptor is None:
             self._descriptor = _open(path)
@@ -80,7 +79,8 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
-def _leads_to(path: Path, descriptor: int) -> bool:
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Whether the name is still that of the open file."""
     try:
         named = path.stat()
     except OSError:

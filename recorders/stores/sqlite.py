@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from recorders.stores.base import StoreError
 from recorders.stores.database import Row, Statement, Value, time_value
@@ -39,6 +39,9 @@ from recorders.stores.sqlite_connection import SQLiteConnection, border
 from recorders.stores.sqlite_files import NameLost, SQLiteFiles
 
 log = logging.getLogger("ai_gateway.recorders")
+
+CLOSING_S: Final = 1.0
+"""How long others are waited for at the end."""
 
 _T = TypeVar("_T")
 
@@ -58,6 +61,7 @@ class SQLiteDatabase:
         migrations: Iterable[Migration] | None = None,
     ) -> None:
         self._path = Path(path)
+        self._busy_timeout_s = busy_timeout_s
         self._migrations = tuple(migrations) if migrations is not None else known_migrations()
         self._files = SQLiteFiles(self._path, patience_s=busy_timeout_s)
         self._writer = SQLiteConnection(self._files, busy_timeout_s=busy_timeout_s, writes=True)
@@ -71,6 +75,7 @@ class SQLiteDatabase:
 
     async def open(self) -> None:
         """Migrate; after `close`, open again."""
+        self._files.patience_s = self._busy_timeout_s
         self._writer.open()
         self._reader.open()
         await self._run(self._writer, self._set_up)
@@ -137,29 +142,39 @@ class SQLiteDatabase:
             self._files.check()
         except NameLost as lost:
             self._tell(lost)
-            if lost.moved:
-                raise
-        else:
-            if self._lost is None:
-                return  # and nobody has to pause for it
-        with self._writer.unused(), self._reader.unused(), border(self._path), self._files.replacing():
+        if self._lost is None:
+            return  # and nobody has to pause for it
+        with self._writer.unused(), self._reader.unused(), border(self._path):
             try:
                 self._files.check()
-            except NameLost:
-                self._disconnect_sparing()
-                self._files.forget(with_database=False)
-                self._generation += 1
-            if self._lost is not None:
+            except NameLost as lost:
+                self._tell(lost)
+                self._let_go(lost)
+            self._files.check_place()
+            with self._files.replacing():
                 self._migrate(self._writer.connect())
                 self._reader.connect()
-                self._lost = None
-                log.warning("%s: works again", self._path)
+            self._lost = None
+            log.warning("%s: works again", self._path)
+
+    def _let_go(self, lost: NameLost) -> None:
+        """Disconnect, and save what stands in the log alone where that can do no harm. Raises `StoreError`, `OSError`.
+
+        A database that was moved takes along what is in its log: what is put in its place must not find it.
+        """
+        if self._writer.is_connected or self._reader.is_connected:
+            if lost.moved:
+                self._writer.empty_log("TRUNCATE", patience_s=self._files.patience_s)
+                self._disconnect()
+            else:
+                self._disconnect_sparing()
+            self._generation += 1
+            self._files.forget(with_database=False)
 
     def _disconnect_sparing(self) -> None:
-        """What stands in the lost log is saved where that can do no harm."""
-        with self._files.spared() as is_only_log:
+        with self._files.replacing(), self._files.spared() as is_only_log:
             if is_only_log:
-                self._writer.empty_log()
+                self._writer.empty_log("FULL", patience_s=self._files.patience_s)
             else:
                 log.warning("%s: what stood in the lost log alone is given up", self._path)
             self._disconnect()
@@ -177,6 +192,7 @@ class SQLiteDatabase:
         for connection in (self._reader, self._writer):
             connection.retire()
         with self._writer.unused(), self._reader.unused(), border(self._path):
+            self._files.patience_s = min(self._busy_timeout_s, CLOSING_S)
             try:
                 if self._files.are_held:
                     self._close_as_it_is()
@@ -190,16 +206,13 @@ class SQLiteDatabase:
 
     def _close_as_it_is(self) -> None:
         try:
+            self._files.check_place()
             with self._files.writing():
                 self._files.check()
                 self._disconnect()
         except NameLost as lost:
             self._tell(lost)
-            if lost.moved:
-                self._disconnect()  # then SQLite leaves the log alone
-            else:
-                with self._files.replacing():
-                    self._disconnect_sparing()
+            self._let_go(lost)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         self._migrate(connection)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from recorders.stores.base import RecordsRefused, StoreError
 from recorders.stores.sqlite_files import NameLost, SQLiteFiles
@@ -111,10 +111,11 @@ class SQLiteConnection:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
             self._connection = None
 
-    def empty_log(self) -> None:
+    def empty_log(self, how: Literal["FULL", "TRUNCATE"], *, patience_s: float) -> None:
         """Move all that is in the log into the database. Raises `StoreError` while others read what was before."""
         if self._connection is not None:
-            busy, in_log, moved = self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout = {patience_s * 1000:.0f}")
+            busy, in_log, moved = self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
             if busy or in_log != moved:
                 raise StoreError(f"{self._files.path}: others still use the log that was removed")
 

@@ -81,7 +81,7 @@ class SQLiteFiles:
 
     def __init__(self, path: Path, *, patience_s: float) -> None:
         self.path = path
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._real = ""
         self._held: dict[str, _Identity] = {}
         """By path: what SQLite has open. Replaced and never changed."""
@@ -92,7 +92,7 @@ class SQLiteFiles:
         self._log_before: _Identity | None = None
         self._may_begin = False
         """Whether a connection may begin a new log."""
-        self._turns = SharedFileLock(patience_s)
+        self._turns = SharedFileLock()
         self._descriptor: int | None = None
         """Of the database, while it is to be opened again."""
 
@@ -144,13 +144,13 @@ class SQLiteFiles:
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """A block in which nobody else opens the database anew. Raises `OSError`."""
         self._create()
-        return self._turns.shared(Path(self._real + LOCK))
+        return self._turns.shared(Path(self._real + LOCK), self.patience_s)
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
         """A block to connect in for the first time. Raises `OSError`, and `StoreError` after a log that is lost."""
         self._create()
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self.patience_s
         while _identity(self._real + LOG) is None:
             with self.replacing():
                 if not (others := self._sharers()):
@@ -168,7 +168,7 @@ class SQLiteFiles:
     @contextlib.contextmanager
     def replacing(self) -> Iterator[None]:
         """A block in which nobody else writes, and a connection may begin a log. Raises `OSError`."""
-        with self._turns.alone(Path(self._real + LOCK)):
+        with self._turns.alone(Path(self._real + LOCK), self.patience_s):
             self._may_begin = True
             try:
                 yield
@@ -220,6 +220,11 @@ class SQLiteFiles:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._real = os.path.realpath(self.path)
+        if _identity(self._real) is None and _identity(self._real + LOG) is not None:
+            raise StoreError(
+                f"{self.path}: the file isn't there, but its write-ahead log is: put the file back, or remove "
+                f"{self.path.name}{LOG} and {self.path.name}{INDEX} to begin a new one"
+            )
         with _CREATING, contextlib.suppress(FileExistsError):
             # No connection of this process can have a file open that is made here, nor get it before it is closed.
             os.close(os.open(self._real, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -238,7 +243,7 @@ class SQLiteFiles:
     def _lock(self, descriptor: int, kind: int, what: tuple[int, int]) -> None:
         """For the descriptor, whose end lets go of it. Raises `TimeoutError`."""
         lock = struct.pack(_FLOCK, kind, os.SEEK_SET, *what, 0)
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self.patience_s
         while True:
             try:
                 fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)

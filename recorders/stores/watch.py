@@ -41,18 +41,20 @@ class Watchable(Protocol):
 
 
 class DatabaseWatch:
-    """`opened_again` is called when one of them was, by whomever. `start`, `stop`."""
+    """`opened_again` is called when one of them was, by whomever; `look` whenever it looks. `start`, `stop`."""
 
     def __init__(
         self,
         watched: Sequence[Watchable],
         *,
         opened_again: Callable[[], None],
+        look: Callable[[], object] = lambda: None,
         every_s: float = EVERY_S,
         pause: Pause = asyncio.sleep,
     ) -> None:
         self._watched = watched
         self._opened_again = opened_again
+        self._look = look
         self._every_s = every_s
         self._pause = pause
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +69,7 @@ class DatabaseWatch:
         return next((trouble for one in self._watched if (trouble := one.trouble())), None)
 
     def start(self) -> None:
-        if self._watched and self._task is None:
+        if self._task is None:
             self._task = asyncio.create_task(self._run(), name="recorders.database_watch")
 
     async def stop(self) -> None:
@@ -76,16 +78,18 @@ class DatabaseWatch:
             await end(task)
 
     async def _run(self) -> None:
-        known = self.generations
-        for look in count(1):
+        known = self.generations, self.trouble()
+        for number in count(1):
             await self._pause(self._every_s)
+            self._look()
             for one in self._watched:
                 try:
                     await one.check()
-                    if look % SYNC_EVERY == 0:
+                    if number % SYNC_EVERY == 0:
                         await one.sync()
                 except Exception as error:
                     log.debug("a database is not as it should be: %s", error)
-            if self.generations != known:
-                known = self.generations
+            now = self.generations, self.trouble()
+            if now != known and now[1] is None:
                 self._opened_again()
+            known = now

@@ -564,6 +564,10 @@ def found(path: Path, kind: str) -> list[Path]:
     return list(path.glob(f"*/{kind}"))
 
 
+def take_away_by_moving(path: Path, to: Path) -> None:
+    path.rename(to)
+
+
 def take_away(*paths: Path) -> None:
     for path in paths:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -614,6 +618,59 @@ async def test_a_probe_finds_that_it_was_removed_and_has_it_made_again(tmp_path:
         assert len(files(path)) == 1
         journal.append(samples.start())
     assert await left(path) == [samples.start()]
+
+
+async def test_a_lock_that_is_removed_is_made_again_before_another_worker_takes_the_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is an empty old file, as those who tidy up like them."""
+    async with opened(tmp_path) as journal:
+        journal.append(samples.start("before"))
+        take_away(*found(tmp_path, "lock"))
+        assert journal.refusal() is None
+        async with opened(tmp_path) as other:
+            assert other.backlog().records == 0
+        journal.append(samples.start("after"))
+        assert await read_all(journal) == [samples.start("before"), samples.start("after")]
+        assert "is made again" in caplog.text
+
+
+async def test_a_folder_that_was_moved_is_made_again(tmp_path: Path) -> None:
+    """The next worker would look for it where it was."""
+    path = tmp_path / "journal"
+    async with opened(path) as journal:
+        journal.append(samples.start("before"))
+        take_away_by_moving(path, tmp_path / "parked")
+        journal.append(samples.start("after"))
+        assert await read_all(journal) == [samples.start("before"), samples.start("after")]
+    assert await left(path) == [samples.start("after")]
+
+
+async def test_a_file_that_somebody_empties_costs_what_was_in_it_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and the journal goes on in another file; what comes then is stored."""
+    async with opened(tmp_path) as journal:
+        journal.append(samples.start("lost"))
+        os.truncate(found(tmp_path, "*.journal")[0], 0)
+        assert await journal.read(MANY, LARGE) is None
+        assert journal.torn == 1
+        assert "is damaged from byte 16 on" in caplog.text
+        journal.append(samples.start("kept"))
+        assert await read_all(journal) == [samples.start("kept")]
+    assert await left(tmp_path) == [samples.start("kept")]
+
+
+async def test_a_hole_in_a_file_is_damage_and_not_its_end(tmp_path: Path) -> None:
+    """Somebody emptied it, and it was written to since: what came behind the hole can't be found, what follows can."""
+    async with opened(tmp_path) as journal:
+        journal.append(samples.start("lost"))
+        os.truncate(found(tmp_path, "*.journal")[0], 0)
+        journal.append(samples.start("behind the hole"))
+        assert await journal.read(MANY, LARGE) is None
+        assert journal.torn == 1
+        journal.append(samples.start("kept"))
+        assert await read_all(journal) == [samples.start("kept")]
 
 
 # -- stored, and stored for good ------------------------------------------------------------------------------------

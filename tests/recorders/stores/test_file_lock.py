@@ -77,9 +77,9 @@ def test_a_folder_that_is_not_there_is_an_error_that_names_the_file(tmp_path: Pa
 
 def shared_lock(path: Path) -> bool:
     """Whether somebody gets his share now."""
-    lock = SharedFileLock(patience_s=0.0)
+    lock = SharedFileLock()
     try:
-        with lock.shared(path):
+        with lock.shared(path, 0.0):
             return True
     except TimeoutError:
         return False
@@ -90,13 +90,13 @@ def shared_lock(path: Path) -> bool:
 def test_many_share_it_and_whoever_wants_it_alone_waits_for_them(tmp_path: Path) -> None:
     """And nobody has a share while one has it alone."""
     path = tmp_path / "lock"
-    lock = SharedFileLock(patience_s=0.0)
-    other = SharedFileLock(patience_s=0.0)
-    with lock.shared(path):
+    lock = SharedFileLock()
+    other = SharedFileLock()
+    with lock.shared(path, 0.0):
         assert shared_lock(path)
-        with pytest.raises(TimeoutError, match=r"another process holds .*lock"), other.alone(path):
+        with pytest.raises(TimeoutError, match=r"another process holds .*lock"), other.alone(path, 0.0):
             pass
-    with other.alone(path):
+    with other.alone(path, 0.0):
         assert not shared_lock(path)
     assert shared_lock(path)
     lock.close()
@@ -107,14 +107,14 @@ def test_many_share_it_and_whoever_wants_it_alone_waits_for_them(tmp_path: Path)
 def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
     """Or who came before and who comes after would each have one alone."""
     path = tmp_path / "lock"
-    lock, other = SharedFileLock(patience_s=0.0), SharedFileLock(patience_s=0.0)
+    lock, other = SharedFileLock(), SharedFileLock()
     for each in (lock, other):
-        with each.shared(path):
+        with each.shared(path, 0.0):
             pass
     path.unlink()
-    with other.alone(path), pytest.raises(TimeoutError), lock.shared(path):
+    with other.alone(path, 0.0), pytest.raises(TimeoutError), lock.shared(path, 0.0):
         pass
-    with lock.shared(path):
+    with lock.shared(path, 0.0):
         assert path.exists()
     lock.close()
     other.close()
@@ -123,11 +123,11 @@ def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path: Path) -> None:
 def test_what_goes_wrong_in_the_block_lets_go(tmp_path: Path) -> None:
     """The same object can be used again."""
     path = tmp_path / "lock"
-    lock = SharedFileLock(patience_s=0.0)
-    with pytest.raises(LookupError), lock.alone(path):
+    lock = SharedFileLock()
+    with pytest.raises(LookupError), lock.alone(path, 0.0):
         raise LookupError
     assert shared_lock(path)
-    with lock.alone(path):
+    with lock.alone(path, 0.0):
         pass
     lock.close()
 
@@ -141,11 +141,11 @@ def test_without_such_locks_nobody_is_held_up(tmp_path: Path, monkeypatch: pytes
 
         return flock
 
-    lock = SharedFileLock(patience_s=0.0)
+    lock = SharedFileLock()
     monkeypatch.setattr("fcntl.flock", failing(errno.EOPNOTSUPP))
-    with lock.alone(tmp_path / "lock"):
+    with lock.alone(tmp_path / "lock", 0.0):
         pass
     monkeypatch.setattr("fcntl.flock", failing(errno.EIO))
-    with pytest.raises(OSError, match="no"), lock.shared(tmp_path / "lock"):
+    with pytest.raises(OSError, match="no"), lock.shared(tmp_path / "lock", 0.0):
         pass
     lock.close()

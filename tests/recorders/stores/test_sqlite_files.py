@@ -486,6 +486,43 @@ async def test_a_database_that_was_put_in_its_place_stays_as_it_is(
     assert seen_by_others(path) == ["restored"]
 
 
+async def test_a_database_that_was_moved_takes_along_what_was_in_its_log(
+    database: SQLiteDatabase, path: Path
+) -> None:
+    """What is put in its place doesn't find it there, also if this process dies now; what was moved is whole."""
+    for n in range(50):
+        await database.execute(INSERT, f"{n:02}" * 1000)
+    run_sql(path.with_name("backup.db"), *THINGS.statements, "INSERT INTO things VALUES ('restored')")
+    move(path, path.with_name("parked.db"))
+
+    with pytest.raises(StoreError):
+        await database.check()
+    move(path.with_name("backup.db"), path)
+    assert log_of(path).stat().st_size == 0
+    assert seen_by_others(path) == ["restored"]
+    move(path, path.with_name("backup.db"))
+    move(path.with_name("parked.db"), path)
+    await database.check()
+
+    assert await ids(database) == [*(f"{n:02}" * 1000 for n in range(50)), "first"]
+    assert lock_holders(path) == {"": os.getpid(), "-shm": os.getpid()}
+
+
+async def test_nobody_makes_a_database_where_only_its_log_is(database: SQLiteDatabase, path: Path) -> None:
+    """A command, a restart or a new worker while the file is away; the message says what to do."""
+    move(path, path.with_name("parked.db"))
+    other = SQLiteDatabase(path, migrations=[THINGS])
+
+    with pytest.raises(
+        StoreError, match=r"isn't there, but its write-ahead log is: put the file back, or remove"
+    ):
+        await other.open()
+    await other.close()
+
+    assert not is_there(path)
+    move(path.with_name("parked.db"), path)
+
+
 async def test_a_folder_that_is_replaced_is_a_database_that_was_moved(tmp_path: Path) -> None:
     """Whatever the system calls it."""
     path = tmp_path / "data" / "things.db"

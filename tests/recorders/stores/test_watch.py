@@ -95,6 +95,23 @@ async def test_it_looks_on_while_a_database_is_lost() -> None:
     assert watch.trouble() == "the database's file was removed or replaced"
 
 
+async def test_who_wants_to_look_as_often_does() -> None:
+    """The journal's files are another's to look at."""
+    looks: list[int] = []
+    over = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        if len(looks) == 3:
+            over.set()
+            await asyncio.Event().wait()
+
+    watch = DatabaseWatch([], opened_again=lambda: None, look=lambda: looks.append(1), pause=pause)
+    watch.start()
+    async with asyncio.timeout(10):
+        await over.wait()
+    await watch.stop()
+
+
 async def test_every_ten_seconds_the_log_is_emptied() -> None:
     """Also of what other programs have put there."""
     watched = Watched(*[fine] * 25)
