@@ -197,7 +197,7 @@ class DiskJournal:
             raise OSError(errno.EBADF, "the journal is not open", str(self._directory))
         data = segment.entry(codec.encode(record))
         starts = isinstance(record, InterceptionStart)
-        if starts and self._is_removed:
+        if starts and self._segments.current.has_no_name:
             self._roll()
         self._admit(len(data), starts=starts)
         if self._segments.current.spoilt or self._fills(len(data)):
@@ -246,10 +246,6 @@ class DiskJournal:
         if self._segments.files:
             self._durability.later(self._segments.current.trim)
         self._segments.add(file)
-
-    @property
-    def _is_removed(self) -> bool:
-        return self._segments.current.is_removed or self._folder.is_removed
 
     def _take_spare(self) -> SegmentFile | None:
         """Another is made in its place, also where it is of no use any more: its making failed, or it was removed."""
@@ -360,7 +356,7 @@ class DiskJournal:
         if not self._usable:
             return "the journal is not open"
         try:
-            if self._is_removed:
+            if self._segments.current.is_removed or self._folder.is_removed:
                 self._roll()
             self._admit(USUAL_START_BYTES, starts=True)
         except JournalFull as error:

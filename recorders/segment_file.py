@@ -89,6 +89,11 @@ class SegmentFile:
         return self.path.stem
 
     @property
+    def has_no_name(self) -> bool:
+        """Somebody removed it: what is written to it dies with this process. Cheap enough to ask at every start."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
+    @property
     def is_removed(self) -> bool:
         """Somebody took its name away: what is written to it dies with this process, or is not found by the next."""
         return not leads_to(self.path, self.descriptor)

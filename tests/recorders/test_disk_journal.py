@@ -636,11 +636,12 @@ async def test_a_lock_that_is_removed_is_made_again_before_another_worker_takes_
 
 
 async def test_a_folder_that_was_moved_is_made_again(tmp_path: Path) -> None:
-    """The next worker would look for it where it was."""
+    """The next worker would look for it where it was. Whoever asks whether it is ready has it made."""
     path = tmp_path / "journal"
     async with opened(path) as journal:
         journal.append(samples.start("before"))
         take_away_by_moving(path, tmp_path / "parked")
+        assert journal.refusal() is None
         journal.append(samples.start("after"))
         assert await read_all(journal) == [samples.start("before"), samples.start("after")]
     assert await left(path) == [samples.start("after")]
