@@ -151,6 +151,8 @@ class SQLiteDatabase:
                 self._tell(lost)
                 self._let_go(lost)
             self._files.check_place()
+            if self._writer.is_retired:
+                return  # whoever closes it need not wait for another
             with self._files.replacing():
                 self._migrate(self._writer.connect())
                 self._reader.connect()
@@ -189,10 +191,10 @@ class SQLiteDatabase:
         self._writer.disconnect()
 
     def _close(self) -> None:
+        self._files.patience_s = min(self._busy_timeout_s, CLOSING_S)
         for connection in (self._reader, self._writer):
             connection.retire()
         with self._writer.unused(), self._reader.unused(), border(self._path):
-            self._files.patience_s = min(self._busy_timeout_s, CLOSING_S)
             try:
                 if self._files.are_held:
                     self._close_as_it_is()

@@ -74,6 +74,11 @@ class SQLiteConnection:
             yield
 
     @property
+    def is_retired(self) -> bool:
+        """Whether it takes no more work."""
+        return self._thread is None
+
+    @property
     def is_connected(self) -> bool:
         return self._connection is not None
 
