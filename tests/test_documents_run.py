@@ -135,8 +135,23 @@ async def test_a_database_that_is_too_new_is_refused_in_the_words_of_the_guide(s
         database.execute("UPDATE schema_migrations SET version = 9999 WHERE version = 1")
     async with command("serve", "--port", "0", folder=shell.folder) as process:
         assert await process.ended() == 1
-    words = re.sub(r"\d+", "0", GUIDE.block("ai-gateway: "))
+    words = re.sub(r"\d+", "0", GUIDE.block("ai-gateway: data/ai-gateway.db has schema version"))
     assert words in [re.sub(r"\d+", "0", line) for line in process.log]
+
+
+async def test_nothing_is_begun_beside_the_log_of_a_database_that_was_moved_away(shell: Shell) -> None:
+    """In the words of the guide; where it is back, it goes on."""
+    await shell.run("ai-gateway users create alice")
+    path = shell.folder / "data" / "ai-gateway.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE users SET name = name")  # who has it open keeps its log
+        path.rename(shell.folder / "parked.db")
+        async with command("users", "list", folder=shell.folder) as process:
+            assert await process.ended() == 1
+        assert GUIDE.block("ai-gateway: data/ai-gateway.db: the file isn't there") in process.log
+        assert not path.exists()
+        (shell.folder / "parked.db").rename(path)
+    assert "alice" in await shell.run("ai-gateway users list")
 
 
 @needs_curl
