@@ -28,6 +28,8 @@ from recorders.tasks import end
 
 log = logging.getLogger("ai_gateway.recorders")
 
+LAST_LOOK_S: Final = 1.0
+"""How long the end waits for a store that is away when nothing is to be stored."""
 LAST_SYNC_S: Final = 1.0
 AGAIN_S: Final = 0.05
 MAX_FORGOTTEN: Final = 64
@@ -153,7 +155,10 @@ class Drain:
         if self._task is None:
             return self._journal.backlog().records
         self._compared = None  # what was lost without a word shall be found before the journal is empty
-        await self.flush(deadline_s)
+        if not self._journal.backlog().records:
+            await self.flush(LAST_LOOK_S)
+        if self._journal.backlog().records:
+            await self.flush(deadline_s)
         task, self._task = self._task, None
         await end(task)
         await self._let_go(LAST_SYNC_S, at_the_end=True)

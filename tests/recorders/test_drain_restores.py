@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -362,3 +363,23 @@ async def test_a_death_after_the_log_was_removed_costs_nothing(tmp_path: Path) -
         assert after.drain.stats.restored == 30
     await store.close()
     assert prompts(path) == numbered(30)
+
+
+async def test_an_end_with_nothing_to_store_does_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """It looks once whether something was lost; the next start looks too."""
+
+    class Away(LosingStore):
+        is_away = False
+
+        async def checkpoint(self, files: Collection[str]) -> Checkpoint:
+            if self.is_away:
+                raise StoreError("the server can't be reached")
+            return await super().checkpoint(files)
+
+    store = Away()
+    async with rig(tmp_path, store) as one:
+        await one.record("a")
+        store.is_away = True
+        async with asyncio.timeout(DEADLINE_S):
+            assert await one.drain.stop(3600.0) == 0
+    assert stored(store) == ["a"]
